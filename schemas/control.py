@@ -1,0 +1,108 @@
+"""Events of `streamkit.control`: who the broadcasters are and who may read what. Tagged by `type`.
+
+The log holds only keyed hashes of secrets. The first record in log order for a `user_id` or a (platform, id)
+wins; the directory (streamkit/directory.py) folds them. Times are aware UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+PlatformName = Literal["kick", "twitch"]
+
+
+class _Control(Struct, frozen=True, kw_only=True, tag_field="type"):
+    at: datetime
+
+
+class BroadcasterRegistered(_Control, tag="broadcaster.registered"):
+    """A broadcaster exists under `user_id`."""
+
+    user_id: int
+    name: str
+    primary_platform: PlatformName | None = None
+
+
+class BroadcasterRemoved(_Control, tag="broadcaster.removed"):
+    """Its identities are free again, its clients and tokens no longer count."""
+
+    user_id: int
+
+
+class PlatformConnected(_Control, tag="platform.connected"):
+    """`platform_id` (the platform's own user id) is this broadcaster; `username` Kick's username or Twitch's login."""
+
+    user_id: int
+    platform: PlatformName
+    platform_id: str
+    username: str
+
+
+class PlatformDisconnected(_Control, tag="platform.disconnected"):
+    user_id: int
+    platform: PlatformName
+
+
+class ClientIssued(_Control, tag="client.issued"):
+    """An API client. `secret_hash` is the keyed SHA-256 (hex) of the clear secret, `key_id` the key it was made with."""
+
+    client_id: str
+    user_id: int
+    secret_hash: str
+    key_id: str
+    scopes: tuple[str, ...]
+
+
+class ClientSecretRotated(_Control, tag="client.secret_rotated"):
+    """A new secret; the one before stays good until `previous_until`."""
+
+    client_id: str
+    secret_hash: str
+    key_id: str
+    previous_until: datetime
+
+
+class ClientRevoked(_Control, tag="client.revoked"):
+    client_id: str
+
+
+class TokenIssued(_Control, tag="token.issued"):
+    jti: str
+    client_id: str
+    user_id: int
+    scopes: tuple[str, ...]
+    expires_at: datetime
+
+
+class TokenRevoked(_Control, tag="token.revoked"):
+    jti: str
+
+
+ControlEvent = (
+    BroadcasterRegistered
+    | BroadcasterRemoved
+    | PlatformConnected
+    | PlatformDisconnected
+    | ClientIssued
+    | ClientSecretRotated
+    | ClientRevoked
+    | TokenIssued
+    | TokenRevoked
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[ControlEvent] = msgspec.json.Decoder(ControlEvent)
+
+
+def encode_control(event: ControlEvent) -> bytes:
+    """The record's JSON."""
+    return _encoder.encode(event)
+
+
+def decode_control(value: bytes) -> ControlEvent:
+    """The typed control event. Raises msgspec.ValidationError for a type this build does not know."""
+    return _decoder.decode(value)
