@@ -1,1 +1,28 @@
-"""The event log and its adapters."""
+"""Where a log's address becomes a log. What may not live here: what an adapter does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schemas.errors import BadSettings
+from streamkit.log.protocol import EventLog
+
+
+async def open_log(
+    url: str, *, data_dir: Path, partitions: int | None = None, dead_letter_max_bytes: int = 1 << 30
+) -> EventLog:
+    """Open, or create, the log at `url`: `sqlite:` (a file in `data_dir`) or `kafka://host:port[,host:port]`.
+
+    `partitions` is the number the events topic has or gets (None: what it has; a new one 1 in SQLite, 4 in Kafka).
+    Raises BadSettings (no such kind of address), LogMisconfigured (it exists with other settings), LogUnavailable.
+    """
+    if url == "sqlite:":
+        from streamkit.log.sqlite import SqliteLog
+
+        return await SqliteLog.open(
+            data_dir / "log.sqlite", partitions=partitions, dead_letter_max_bytes=dead_letter_max_bytes
+        )
+    raise BadSettings(
+        f"STREAMKIT_LOG_URL is {url!r}; it has to be sqlite: (a file in the data folder) "
+        "or kafka://host:port[,host:port]."
+    )

@@ -8,9 +8,12 @@ What may not live here: any I/O.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from msgspec import Struct
+
+from schemas.errors import RecordTooLarge
 
 EVENTS = "streamkit.events"
 CONTROL = "streamkit.control"
@@ -76,9 +79,7 @@ class EventLog(Protocol):
         LogUnavailable (some may have been appended), LogClosed. Cancellation abandons the wait, not the append.
         """
 
-    async def read(
-        self, topic: str, partition: int, position: int, *, limit: int = 1000, wait_s: float = 0.0
-    ) -> Batch:
+    async def read(self, topic: str, partition: int, position: int, *, limit: int = 1000, wait_s: float = 0.0) -> Batch:
         """Up to `limit` records from `position` on; waits up to `wait_s` seconds for the first.
 
         Raises LogUnavailable, LogClosed. Cancellation loses nothing: the position is the caller's.
@@ -110,8 +111,18 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
+@lru_cache(maxsize=65_536)
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a record's key, as Java's default partitioner has it."""
     if partitions == 1:
         return 0
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+def check_sizes(records: Sequence[Record]) -> None:
+    """Refuse the whole call when one of its records is too long, before any adapter writes. Raises RecordTooLarge."""
+    for record in records:
+        if len(record.value) > MAX_RECORD_BYTES:
+            raise RecordTooLarge(
+                f"A record of {len(record.value)} bytes is longer than the {MAX_RECORD_BYTES} bytes the log takes."
+            )
