@@ -86,7 +86,7 @@ class SubscriptionRenewal(_Subscription):
     expires_at: datetime | None = None
 
 
-class SubscriptionGifts(_Subscription):
+class SubscriptionGifts(_Subscription, kw_only=True):
     """`channel.subscription.gifts`. `count` subscriptions given; Kick names the `giftees` and when they expire."""
 
     count: int
