@@ -1,0 +1,100 @@
+"""`/healthz`, `/readyz` and `/metrics`: alive, ready and why not, and the numbers.
+
+What may not live here: any judgement of what ready means; a room tells its own reasons.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Struct, UnsetType
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from streamkit.telemetry import REGISTRY
+
+
+class Progress(Struct, frozen=True):
+    """How far a projector is: next position and log end by partition, `lag_s` the age of the oldest unfolded event."""
+
+    positions: dict[str, int]
+    ends: dict[str, int]
+    lag_events: int
+    lag_s: float
+
+
+class Readiness(Struct, frozen=True):
+    """What a process can do now. `serving` False answers 503; `reasons` say in a sentence each what is degraded."""
+
+    reasons: tuple[str, ...] = ()
+    serving: bool = True
+    progress: Progress | None = None
+
+
+class _Details(Struct, frozen=True):
+    status: str
+    reasons: tuple[str, ...] | UnsetType = UNSET
+    positions: dict[str, int] | UnsetType = UNSET
+    ends: dict[str, int] | UnsetType = UNSET
+    lag_events: int | UnsetType = UNSET
+    lag_s: float | UnsetType = UNSET
+
+
+Ready = Callable[[], Awaitable[Readiness]]
+
+
+def add_health_routes(app: web.Application, *, ready: Ready, token: str) -> None:
+    """Add the three paths. Without `token` as bearer, `/readyz` tells the status alone and `/metrics` is 401."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(request: web.Request) -> web.Response:
+        readiness = await ready()
+        details = _describe(readiness) if _knows(request, token) else _Details(_status(readiness))
+        return web.Response(
+            status=200 if readiness.serving else 503,
+            body=msgspec.json.encode(details),
+            content_type="application/json",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    async def metrics(request: web.Request) -> web.Response:
+        if not _knows(request, token):
+            return web.json_response(
+                {"error": "unauthorized", "message": "Send the internal token: Authorization: Bearer TOKEN."},
+                status=401,
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+
+
+def _describe(readiness: Readiness) -> _Details:
+    progress = readiness.progress
+    if progress is None:
+        return _Details(_status(readiness), readiness.reasons)
+    return _Details(
+        _status(readiness),
+        readiness.reasons,
+        progress.positions,
+        progress.ends,
+        progress.lag_events,
+        progress.lag_s,
+    )
+
+
+def _status(readiness: Readiness) -> str:
+    if not readiness.serving:
+        return "unavailable"
+    return "degraded" if readiness.reasons else "ready"
+
+
+def _knows(request: web.Request, token: str) -> bool:
+    given = request.headers.get("Authorization", "")
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {token}".encode())
