@@ -6,8 +6,15 @@ the named queries; api decodes the rows. The SQL is DuckDB's; nothing here runs 
 
 from __future__ import annotations
 
-from schemas.read_models.model import Query, ReadModel
+from schemas.read_models import events, kicks, viewers
+from schemas.read_models.model import Fold, Query, ReadModel
 
-READ_MODELS: tuple[ReadModel, ...] = ()
+__all__ = ["QUERIES", "READ_MODELS", "Fold", "Query", "ReadModel"]
+
+READ_MODELS: tuple[ReadModel, ...] = (
+    viewers.READ_MODEL,
+    events.READ_MODEL,
+    kicks.READ_MODEL,
+)
 
 QUERIES: dict[str, Query] = {query.name: query for model in READ_MODELS for query in model.queries}

@@ -15,16 +15,23 @@ class Query(Struct, frozen=True):
     parameters: tuple[str, ...] = ()
 
 
+class Fold(Struct, frozen=True):
+    """One set-based statement over the staged `batch` (columns: projector/staging.py), run when the batch holds
+    any event of `kinds`. No clock, no random, no sequence."""
+
+    kinds: frozenset[str]
+    sql: str
+
+
 class ReadModel(Struct, frozen=True):
-    """A derived table (or a few), folded from events of `kinds` (None: of every kind).
+    """A derived table (or a few) with the question it answers.
 
     `version` rises whenever `tables` or `fold` changes: derived tables have no migrations, they are rebuilt.
-    `fold` statements run in order inside the batch's transaction and see the staged batch as `batch`.
+    `fold` statements run in order inside the batch's transaction.
     """
 
     name: str
     version: int
-    kinds: frozenset[str] | None
     tables: str
-    fold: tuple[str, ...]
-    queries: tuple[Query, ...]
+    fold: tuple[Fold, ...]
+    queries: tuple[Query, ...] = ()

@@ -1,0 +1,33 @@
+"""Answering: the named queries of one request, with the position they reflect, in one read transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from projector.fold import read_position
+from schemas.read_models import QUERIES
+from streamkit.reads import Question
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection, user_id: int, questions: Sequence[Question]
+) -> tuple[int, list[list[Any]]]:
+    """The file's position and the rows of every question as its row structs, all of one snapshot.
+
+    Blocks. Raises KeyError for a name that is no query, duckdb.Error for parameters that do not fit.
+    """
+    connection.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        position = read_position(connection)
+        rows = []
+        for question in questions:
+            query = QUERIES[question.name]
+            parameters = {name: question.parameters[name] for name in query.parameters}
+            found = connection.execute(query.sql, {"user_id": user_id, **parameters}).fetchall()
+            rows.append([query.row(*row) for row in found])
+        return position, rows
+    finally:
+        connection.execute("COMMIT")

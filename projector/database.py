@@ -1,0 +1,158 @@
+"""DuckDB files and their threads: one file per partition, one class that owns every thread which touches it.
+
+A file names the log, the partition and the versions of the read models it was folded with. Read models are derived:
+a file of another log or of other versions is deleted, and the fold starts from nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import msgspec
+
+from projector import fold, seen
+from schemas.read_models import READ_MODELS, ReadModel
+from streamkit import telemetry
+
+T = TypeVar("T")
+
+FOLD_VERSION = 1
+"""Rises when the tables of projector/ itself change: every file is then folded anew."""
+
+_SETTINGS = (
+    "SET TimeZone = 'UTC'",
+    "SET threads = 1",
+    "SET memory_limit = '384MB'",
+    "SET preserve_insertion_order = true",
+    "SET checkpoint_threshold = '32MB'",
+)
+
+
+class FileInUse(Exception):
+    """Another process holds the file: only one projector may own a partition's file."""
+
+
+def open_file(
+    path: Path, *, log_id: str, partition: int, models: Sequence[ReadModel] = READ_MODELS
+) -> duckdb.DuckDBPyConnection:
+    """Open or make the partition's file; a file that is of another log, partition or version is deleted first.
+
+    Blocks. Raises FileInUse when another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _connect(path)
+    wanted = {"log_id": log_id, "partition": str(partition), "versions": _versions(connection, models)}
+    found = _identity(connection)
+    if found is not None and found != wanted:
+        connection.close()
+        telemetry.warn(
+            "read_models_set_aside",
+            file=path.name,
+            reason="other log" if found.get("log_id") != log_id else "other versions",
+        )
+        for name in (path, path.with_name(path.name + ".wal")):
+            name.unlink(missing_ok=True)
+        connection = _connect(path)
+        found = None
+    if found is None:
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE file_identity (name VARCHAR, value VARCHAR)")
+        for name_value in wanted.items():
+            connection.execute("INSERT INTO file_identity VALUES ($1, $2)", name_value)
+        for tables in (fold.TABLES, seen.TABLES, *(model.tables for model in models)):
+            connection.execute(tables)
+        connection.execute("COMMIT")
+    return connection
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        connection = duckdb.connect(str(path))
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise FileInUse(f"{path} is held by another process; stop that one first") from error
+        raise
+    for setting in _SETTINGS:
+        connection.execute(setting)
+    return connection
+
+
+def _versions(connection: duckdb.DuckDBPyConnection, models: Sequence[ReadModel]) -> str:
+    """Everything the rows depend on beside the log; DuckDB's hash among it, which is not promised to stay."""
+    probe = connection.execute("SELECT hash('streamkit')").fetchone()
+    assert probe is not None
+    versions = {"fold": FOLD_VERSION, "hash": probe[0], **{model.name: model.version for model in models}}
+    return msgspec.json.encode(versions).decode()
+
+
+def _identity(connection: duckdb.DuckDBPyConnection) -> dict[str, str] | None:
+    """What the file says it is; {} when it does not say, None when it is empty."""
+    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not tables:
+        return None
+    if "file_identity" not in tables:
+        return {}
+    return dict(connection.execute("SELECT name, value FROM file_identity").fetchall())
+
+
+class Database:
+    """One partition's file: one writer thread, a few reader threads. No method blocks the event loop."""
+
+    def __init__(self, path: Path, *, log_id: str, partition: int, readers: int = 2) -> None:
+        self.path = path
+        self.partition = partition
+        self._log_id = log_id
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"fold-{partition}")
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{partition}")
+        self._cursors: queue.SimpleQueue[duckdb.DuckDBPyConnection] = queue.SimpleQueue()
+        self._reader_count = readers
+
+    async def open(self) -> None:
+        """Open the file. Raises FileInUse. Called once, before anything else."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._open)
+
+    def _open(self) -> None:
+        self._connection = open_file(self.path, log_id=self._log_id, partition=self.partition)
+        for _ in range(self._reader_count):
+            cursor = self._connection.cursor()
+            cursor.execute("SET TimeZone = 'UTC'")
+            self._cursors.put(cursor)
+
+    async def write(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run `work` on the writer thread, one at a time. Cancellation abandons the wait, not the work."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+
+    def _write(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        assert self._connection is not None, "open() comes first"
+        return work(self._connection)
+
+    async def read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run `work` on a reader thread, beside the writer; waits while all readers are busy."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        cursor = self._cursors.get()
+        try:
+            return work(cursor)
+        finally:
+            self._cursors.put(cursor)
+
+    async def close(self) -> None:
+        """Let running work finish, then release file and threads; idempotent."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._readers.shutdown(wait=True)
+        self._writer.shutdown(wait=True)
+        while not self._cursors.empty():
+            self._cursors.get().close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

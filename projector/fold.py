@@ -1,0 +1,84 @@
+"""One batch, one transaction: stage, drop what was seen, run every read model's fold, move the position, commit.
+
+The position lies in the same file as the rows and moves by compare-and-set, so the file's state is a pure function
+of the log prefix that the position names. What may not live here: threads, the log, any knowledge of an event kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+from msgspec import Struct
+
+from projector import seen
+from projector.staging import read_heads, stage
+from schemas.read_models import READ_MODELS, ReadModel
+
+TABLES = """
+CREATE TABLE fold_position (position BIGINT);
+INSERT INTO fold_position VALUES (0);
+"""
+
+
+class PositionMoved(Exception):
+    """Someone else moved the file's position: this fold must stop, it does not own the file."""
+
+
+class Folded(Struct, frozen=True):
+    """One committed batch: where the file stands now, records in it, duplicates among them, whose rows changed."""
+
+    position: int
+    records: int
+    duplicates: int
+    user_ids: frozenset[int]
+
+
+def read_position(connection: duckdb.DuckDBPyConnection) -> int:
+    """The next log position to fold."""
+    row = connection.execute("SELECT position FROM fold_position").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def fold(
+    connection: duckdb.DuckDBPyConnection,
+    start: int,
+    positions: Sequence[int],
+    values: Sequence[bytes],
+    next_position: int,
+    models: Sequence[ReadModel] = READ_MODELS,
+) -> Folded:
+    """Fold the records at `positions` into the file, which stands at `start`, and move it to `next_position`.
+
+    Blocks. All or nothing: raises BadRecord or duckdb.Error for a record that cannot be folded, PositionMoved when
+    the file does not stand at `start`; the file is then as it was.
+    """
+    heads = read_heads(positions, values)
+    kinds = {head.type for head in heads.heads}
+    connection.execute("BEGIN")
+    try:
+        duplicates = 0
+        if heads.heads:
+            stage(connection, positions, heads)
+            duplicates = seen.drop_seen(connection, positions, heads.heads)
+            seen.remember(connection)
+            for model in models:
+                for statement in model.fold:
+                    if not kinds.isdisjoint(statement.kinds):
+                        connection.execute(statement.sql)
+        moved = connection.execute(
+            "UPDATE fold_position SET position = $1 WHERE position = $2", [next_position, start]
+        ).fetchone()
+        if moved is None or moved[0] != 1:
+            raise PositionMoved(f"the file no longer stands at {start}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return Folded(
+        position=next_position,
+        records=len(positions),
+        duplicates=duplicates,
+        user_ids=frozenset(head.user_id for head in heads.heads),
+    )

@@ -1,0 +1,84 @@
+"""Who gifted kicks, how many, and when?"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from schemas.read_models.model import Fold, Query, ReadModel
+
+
+class KicksSummaryRow(Struct, frozen=True, array_like=True):
+    """`total_kicks` is the sum of all gifts, `gift_events` their number, anonymous ones included."""
+
+    total_kicks: int
+    gift_events: int
+
+
+class KicksTopRow(Struct, frozen=True, array_like=True):
+    """One gifter under the newest name and the sum of the gifts."""
+
+    username: str
+    kicks: int
+
+
+class KicksHistoryRow(Struct, frozen=True, array_like=True):
+    """One gift: the name in the event (None: anonymous), kicks, and when."""
+
+    actor: str | None
+    amount: int
+    occurred_us: int
+
+
+TABLES = """
+CREATE TABLE kicks_gifts (
+    user_id BIGINT, occurred_at TIMESTAMPTZ, event_id VARCHAR, actor VARCHAR, amount BIGINT
+);
+CREATE TABLE kicks_gifters (
+    user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, kicks BIGINT, gifts BIGINT,
+    PRIMARY KEY (user_id, platform, viewer_id)
+);
+"""
+"""The anonymous gifts of a broadcaster lie under the empty viewer id."""
+
+GIFTS = """
+INSERT INTO kicks_gifts
+SELECT user_id, occurred_at, event_id, actor_name, amount FROM batch WHERE type = 'kicks.gifted'
+"""
+
+GIFTERS = """
+INSERT INTO kicks_gifters
+SELECT user_id, platform, coalesce(actor_id, '') AS viewer_id, sum(amount)::BIGINT, count(*)
+FROM batch WHERE type = 'kicks.gifted' GROUP BY user_id, platform, viewer_id
+ON CONFLICT DO UPDATE SET kicks = kicks + excluded.kicks, gifts = gifts + excluded.gifts
+"""
+
+SUMMARY = """
+SELECT coalesce(sum(kicks), 0)::BIGINT, coalesce(sum(gifts), 0)::BIGINT FROM kicks_gifters WHERE user_id = $user_id
+"""
+
+TOP = """
+SELECT name, kicks
+FROM kicks_gifters JOIN viewers USING (user_id, platform, viewer_id)
+WHERE user_id = $user_id AND viewer_id <> ''
+ORDER BY kicks DESC, lower(name), platform, viewer_id LIMIT $limit
+"""
+
+HISTORY = """
+SELECT actor, amount, epoch_us(occurred_at) FROM kicks_gifts WHERE user_id = $user_id
+ORDER BY occurred_at DESC, event_id DESC LIMIT $limit
+"""
+
+READ_MODEL = ReadModel(
+    name="kicks",
+    version=1,
+    tables=TABLES,
+    fold=(
+        Fold(kinds=frozenset({"kicks.gifted"}), sql=GIFTS),
+        Fold(kinds=frozenset({"kicks.gifted"}), sql=GIFTERS),
+    ),
+    queries=(
+        Query(name="kicks_summary", sql=SUMMARY, row=KicksSummaryRow),
+        Query(name="kicks_top", sql=TOP, row=KicksTopRow, parameters=("limit",)),
+        Query(name="kicks_history", sql=HISTORY, row=KicksHistoryRow, parameters=("limit",)),
+    ),
+)
