@@ -1,0 +1,233 @@
+"""Random event logs in which the boundaries are hit: few broadcasters, few viewers, clustered times.
+
+`logs()` draws a log in log order: out of order by `occurred_at`, ties in `received_at`, the same viewer ids and names
+on both platforms, renames, anonymous actors, duplicates by delivery key and by natural key (also in chains: B shares
+an id with A and a natural key with C). `moments(log)` draws a `now` at or beside a moment at which something expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeVar
+
+from hypothesis import strategies as st
+
+from schemas.event import Event, first_word
+from schemas.kinds import (
+    KINDS,
+    Banned,
+    BitsUsed,
+    ChatMessage,
+    Cheered,
+    Followed,
+    KicksGifted,
+    KindData,
+    LivestreamMetadata,
+    LivestreamStatus,
+    PlatformSubscriptionRevoked,
+    Raided,
+    RedemptionUpdated,
+    SubscriptionEnded,
+    SubscriptionGiftReceived,
+    SubscriptionGifts,
+    SubscriptionNew,
+    SubscriptionRenewal,
+    SubscriptionSnapshot,
+    Unbanned,
+    Viewer,
+)
+
+T = TypeVar("T")
+PlatformName = Literal["kick", "twitch"]
+
+USERS = (1, 2)
+PLATFORMS: tuple[PlatformName, ...] = ("kick", "twitch")
+VIEWER_IDS = ("9", "10", "100")
+NAMES = ("Ann", "ann", "Bea", "straße", "STRASSE", "İpek", "o'Neil", "雪")
+TEXTS = (None, "", "hello", " ", "!join now", "\u00df\U0001f600", 'q"\\\n', "null")
+
+# Ends of months of 31, 30, 29 and 28 days, and the turn of a year: where calendar months are clamped.
+BASES = tuple(
+    datetime(*day, 12, 0, tzinfo=UTC)
+    for day in ((2024, 1, 31), (2024, 2, 29), (2025, 1, 29), (2025, 4, 30), (2024, 12, 31))
+)
+# The suppression window's two ends, a minute's and a month's boundaries, each with its neighbours.
+SPANS = (
+    timedelta(0),
+    timedelta(seconds=59, microseconds=999_999),
+    timedelta(minutes=1),
+    timedelta(minutes=10),
+    timedelta(days=1),
+    timedelta(days=29),
+    timedelta(days=30),
+    timedelta(days=31),
+    timedelta(days=365),
+)
+NUDGES = (timedelta(0), timedelta(0), timedelta(microseconds=1), timedelta(microseconds=-1))
+
+# Rare kinds once, those that the numbers turn on more often.
+_WEIGHTED = KINDS + 2 * (
+    "chat.message.sent",
+    "channel.subscription.new",
+    "channel.subscription.new",
+    "channel.subscription.renewal",
+    "channel.subscription.renewal",
+    "channel.subscription.gifts",
+    "channel.subscription.gift_received",
+    "channel.subscription.ended",
+    "livestream.status.updated",
+    "livestream.status.updated",
+    "kicks.gifted",
+    "channel.cheered",
+)
+_ONLY: dict[str, PlatformName] = {
+    "kicks.gifted": "kick",
+    "channel.cheered": "twitch",
+    "channel.bits.used": "twitch",
+    "channel.raided": "twitch",
+    "channel.subscription.gift_received": "twitch",
+    "channel.subscription.ended": "twitch",
+    "channel.subscription.snapshot": "twitch",
+    "moderation.unbanned": "twitch",
+}
+_NOBODY = ("livestream.status.updated", "livestream.metadata.updated", "channel.subscription.snapshot")
+
+
+class _Hand:
+    """Typed drawing for one log: its base times, and one name per viewer and event."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+        self._bases = draw(st.lists(st.sampled_from(BASES), min_size=1, max_size=2, unique=True))
+
+    def pick(self, choices: Sequence[T]) -> T:
+        return self.draw(st.sampled_from(choices))
+
+    def chance(self, one_in: int) -> bool:
+        return self.draw(st.integers(1, one_in)) == one_in
+
+    def number(self, low: int, high: int) -> int:
+        return self.draw(st.integers(low, high))
+
+    def time(self) -> datetime:
+        return self.pick(self._bases) + self.pick(SPANS) + self.pick(NUDGES)
+
+    def maybe_time(self) -> datetime | None:
+        return None if self.chance(8) else self.time()
+
+    def viewer(self) -> Viewer:
+        return Viewer(self.pick(VIEWER_IDS), self.pick(NAMES))
+
+    def viewers(self) -> tuple[Viewer, ...]:
+        ids = self.draw(st.lists(st.sampled_from(VIEWER_IDS), max_size=3, unique=True))
+        return tuple(Viewer(id, self.pick(NAMES)) for id in ids)
+
+
+@st.composite
+def logs(draw: st.DrawFn, *, max_size: int = 30, duplicates: bool = True) -> list[Event]:
+    """A log of up to `max_size` events. Without `duplicates` every event stands."""
+    hand = _Hand(draw)
+    size = hand.number(0, max_size)
+    return [_event(hand, index, ids=None if not duplicates else max(4, size)) for index in range(size)]
+
+
+@st.composite
+def moments(draw: st.DrawFn, expiries: Sequence[datetime]) -> datetime:
+    """A `now`: at, just before or just after one of `expiries`, or a time of no meaning."""
+    at = draw(st.sampled_from([*expiries, BASES[0], BASES[2] + timedelta(days=15)]))
+    return at + draw(st.sampled_from(NUDGES))
+
+
+def _event(hand: _Hand, index: int, *, ids: int | None) -> Event:
+    kind = hand.pick(_WEIGHTED)
+    platform = _ONLY[kind] if kind in _ONLY else hand.pick(PLATFORMS)
+    user_id = hand.pick(USERS)
+    number = index if ids is None else hand.number(0, 3 * ids)
+    natural = None if ids is None or hand.chance(2) else hand.number(0, 3 * ids)
+    occurred_at = hand.time()
+    actor = None if kind in _NOBODY or kind.startswith("platform.") or hand.chance(8) else hand.viewer()
+    return Event(
+        event_id=f"{platform}:{number:03d}",
+        natural_key=None if natural is None else f"{platform}:{kind}:{user_id}:{natural}",
+        type=kind,
+        platform=platform,
+        user_id=user_id,
+        actor=actor,
+        occurred_at=occurred_at,
+        received_at=BASES[0] + timedelta(microseconds=400_000 * hand.number(0, 8)),
+        data=_data(hand, kind, platform, occurred_at, actor),
+    )
+
+
+def _data(hand: _Hand, kind: str, platform: PlatformName, occurred_at: datetime, actor: Viewer | None) -> KindData:
+    kick = platform == "kick"
+    match kind:
+        case "chat.message.sent":
+            text = hand.pick(TEXTS) or ""
+            return ChatMessage(message_id="m", message=text, first_word=first_word(text))
+        case "channel.followed":
+            return Followed()
+        case "channel.subscription.new":
+            return SubscriptionNew(months=1 if kick else None, expires_at=hand.maybe_time() if kick else None)
+        case "channel.subscription.renewal":
+            return SubscriptionRenewal(
+                months=hand.pick((1, 3, 12)) if kick else hand.pick((None, 1, 3, 12)),
+                cumulative_months=None if kick else hand.pick((None, 1, 2, 5)),
+                message=None if kick else hand.pick(TEXTS),
+                started_at=hand.time() if kick else None,
+                expires_at=hand.maybe_time() if kick else None,
+            )
+        case "channel.subscription.gifts":
+            return _gifts(hand, kick=kick, gifter=actor)
+        case "channel.subscription.gift_received":
+            return SubscriptionGiftReceived(tier=1, tier_id="1000")
+        case "channel.subscription.ended":
+            return SubscriptionEnded(is_gift=hand.chance(2))
+        case "channel.subscription.snapshot":
+            return SubscriptionSnapshot(total=3, complete=not hand.chance(4), subscribers=hand.viewers())
+        case "kicks.gifted":
+            return KicksGifted(amount=hand.pick((1, 5, 100, 500)), message=hand.pick(TEXTS))
+        case "channel.cheered":
+            return Cheered(amount=hand.pick((0, 1, 10, 100)), message=hand.pick(TEXTS))
+        case "channel.bits.used":
+            return BitsUsed(amount=7, use="power_up", power_up="gigantify_an_emote", message=hand.pick(TEXTS))
+        case "livestream.status.updated":
+            return _status(hand, occurred_at, kick=kick)
+        case "livestream.metadata.updated":
+            return LivestreamMetadata(title=hand.pick((None, "T1", "T2")), category_name=hand.pick((None, "C1", "C2")))
+        case "channel.reward.redemption.updated":
+            status: tuple[Literal["pending", "accepted"], ...] = ("pending", "accepted")
+            return RedemptionUpdated(
+                redemption_id="r", reward_id="w", reward_title="W", cost=5, status=hand.pick(status), user_input="in"
+            )
+        case "moderation.banned":
+            return Banned(target=hand.viewer(), reason="spam")
+        case "moderation.unbanned":
+            return Unbanned(target=hand.viewer())
+        case "channel.raided":
+            return Raided(viewers=3)
+        case "platform.subscription.revoked":
+            return PlatformSubscriptionRevoked(status="authorization_revoked")
+    raise AssertionError(f"no strategy for kind {kind}")
+
+
+def _gifts(hand: _Hand, *, kick: bool, gifter: Viewer | None) -> SubscriptionGifts:
+    if not kick:
+        return SubscriptionGifts(count=hand.pick((1, 5)), tier=1, tier_id="1000")
+    # one name per viewer in one event: nobody is called two things by one delivery
+    giftees = tuple(gifter if gifter and g.id == gifter.id else g for g in hand.viewers())
+    return SubscriptionGifts(count=len(giftees), giftees=giftees, expires_at=hand.maybe_time())
+
+
+def _status(hand: _Hand, occurred_at: datetime, *, kick: bool) -> LivestreamStatus:
+    is_live = hand.chance(2)
+    title = hand.pick((None, "S1", "S2")) if kick else None
+    if kick and is_live:
+        return LivestreamStatus(is_live=True, title=title, started_at=occurred_at)
+    if kick:
+        return LivestreamStatus(is_live=False, title=title, started_at=hand.time(), ended_at=occurred_at)
+    if is_live:
+        stream_id = hand.pick(("41", "42", "43"))
+        return LivestreamStatus(is_live=True, stream_id=stream_id, stream_type="live", started_at=occurred_at)
+    return LivestreamStatus(is_live=False, stream_id=hand.pick((None, None, None, "41")))
