@@ -7,16 +7,18 @@ wins; the directory (streamkit/directory.py) folds them. Times are aware UTC.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Struct
 
 PlatformName = Literal["kick", "twitch"]
+AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time without an offset is refused when decoded: it could not be compared with the others."""
 
 
 class _Control(Struct, frozen=True, kw_only=True, tag_field="type"):
-    at: datetime
+    at: AwareTime
 
 
 class BroadcasterRegistered(_Control, tag="broadcaster.registered"):
@@ -63,7 +65,7 @@ class ClientSecretRotated(_Control, tag="client.secret_rotated"):
     client_id: str
     secret_hash: str
     key_id: str
-    previous_until: datetime
+    previous_until: AwareTime
 
 
 class ClientRevoked(_Control, tag="client.revoked"):
@@ -75,7 +77,7 @@ class TokenIssued(_Control, tag="token.issued"):
     client_id: str
     user_id: int
     scopes: tuple[str, ...]
-    expires_at: datetime
+    expires_at: AwareTime
 
 
 class TokenRevoked(_Control, tag="token.revoked"):

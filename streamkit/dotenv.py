@@ -15,7 +15,7 @@ _ENTRY = re.compile(
         (?P<rest>[^\r\n]*)\r?$""",
     re.MULTILINE | re.VERBOSE | re.DOTALL,
 )
-_LOOKS_MEANT = re.compile(r"^[ \t]*(?:export[ \t]+)?STREAMKIT_")
+_LOOKS_MEANT = re.compile(r"[ \t]*(?:export[ \t]+)?STREAMKIT_")
 _BARE_COMMENT = re.compile(r"(?:^|[ \t])#.*$")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
