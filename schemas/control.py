@@ -21,6 +21,12 @@ class _Control(Struct, frozen=True, kw_only=True, tag_field="type"):
     at: AwareTime
 
 
+class LogCreated(_Control, tag="log.created"):
+    """The first record of a control topic in Kafka names the log; later ones (two creators at once) mean nothing."""
+
+    log_id: str
+
+
 class BroadcasterRegistered(_Control, tag="broadcaster.registered"):
     """A broadcaster exists under `user_id`."""
 
@@ -85,7 +91,8 @@ class TokenRevoked(_Control, tag="token.revoked"):
 
 
 ControlEvent = (
-    BroadcasterRegistered
+    LogCreated
+    | BroadcasterRegistered
     | BroadcasterRemoved
     | PlatformConnected
     | PlatformDisconnected
