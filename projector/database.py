@@ -144,6 +144,17 @@ class Database:
         finally:
             self._cursors.put(cursor)
 
+    async def reopen(self) -> None:
+        """Close the file and open it again, after an error that DuckDB does not recover from."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._reopen)
+
+    def _reopen(self) -> None:
+        for _ in range(self._reader_count):
+            self._cursors.get().close()
+        if self._connection is not None:
+            self._connection.close()
+        self._open()
+
     async def close(self) -> None:
         """Let running work finish, then release file and threads; idempotent."""
         await asyncio.to_thread(self._close)

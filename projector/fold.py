@@ -6,6 +6,7 @@ of the log prefix that the position names. What may not live here: threads, the 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import duckdb
@@ -74,7 +75,8 @@ def fold(
             raise PositionMoved(f"the file no longer stands at {start}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(duckdb.Error):  # the error may have ended the transaction already
+            connection.execute("ROLLBACK")
         raise
     return Folded(
         position=next_position,

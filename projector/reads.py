@@ -1,0 +1,100 @@
+"""`ReadModels` in the process that owns the files: waits for a position, then answers on a reader thread."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from projector.answers import answer
+from projector.database import Database
+from schemas.errors import Retry
+from streamkit import telemetry
+from streamkit.log.protocol import partition_of
+from streamkit.reads import Answer, Change, Question
+
+_Waiter = tuple[int, int, asyncio.Future[None]]
+
+
+class Reads:
+    """Answers for the partitions whose files are given; `partitions` is the topic's count."""
+
+    def __init__(
+        self,
+        files: Mapping[int, Database],
+        *,
+        partitions: int,
+        on_change: Callable[[Callable[[Change], None]], None],
+    ) -> None:
+        self._files = files
+        self._partitions = partitions
+        self._on_change = on_change
+        self._positions: dict[int, int] = {}
+        self._waiters: dict[int, list[_Waiter]] = {partition: [] for partition in files}
+        self._order = itertools.count()
+
+    async def ask(
+        self, user_id: int, questions: Sequence[Question], *, min_position: int = 0, wait_s: float = 0.0
+    ) -> Answer:
+        """Answer from one snapshot, at `min_position` or later; waits up to `wait_s` seconds for it.
+
+        Raises Retry when the position is not reached in time or this projector does not own the partition, KeyError
+        for a name that is no query. Cancellation abandons the wait.
+        """
+        partition = self.partition_of(user_id)
+        file = self._files.get(partition)
+        if file is None or partition not in self._positions:
+            raise Retry(f"No projector here serves partition {partition}; ask the one that owns it.")
+        await self._reached(partition, min_position, wait_s)
+        with telemetry.READ_SECONDS.time():
+            position, rows = await file.read(partial(answer, user_id=user_id, questions=questions))
+        return Answer(partition=partition, position=position, rows=rows)
+
+    def partition_of(self, user_id: int) -> int:
+        """The partition in which the broadcaster's events lie."""
+        return partition_of(str(user_id), self._partitions)
+
+    def owns(self, partition: int) -> bool:
+        """Whether this projector answers for the partition."""
+        return partition in self._positions
+
+    def position(self, partition: int) -> int:
+        """The position up to which the partition is folded. Raises KeyError for one that is not owned."""
+        return self._positions[partition]
+
+    def on_change(self, callback: Callable[[Change], None]) -> None:
+        """Call `callback` on the event loop after each commit; it must not block."""
+        self._on_change(callback)
+
+    def moved(self, change: Change) -> None:
+        """The projector's word that a commit happened: whoever waited for it goes on."""
+        self._positions[change.partition] = change.position
+        waiters = self._waiters[change.partition]
+        while waiters and waiters[0][0] <= change.position:
+            _, _, reached = heapq.heappop(waiters)
+            if not reached.done():
+                reached.set_result(None)
+
+    def close(self) -> None:
+        """Whoever waits gets Retry at once."""
+        self._positions.clear()
+        for waiters in self._waiters.values():
+            for _, _, reached in waiters:
+                if not reached.done():
+                    reached.set_exception(Retry("The projector is stopping; ask again."))
+            waiters.clear()
+
+    async def _reached(self, partition: int, position: int, wait_s: float) -> None:
+        if self._positions[partition] >= position:
+            return
+        behind = Retry(f"Partition {partition} has not reached position {position} yet; ask again.")
+        if wait_s <= 0:
+            raise behind
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters[partition], (position, next(self._order), reached))
+        try:
+            await asyncio.wait_for(reached, wait_s)
+        except TimeoutError:
+            raise behind from None

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from projector.run import Projector
+from schemas.dead_letter import decode_dead_letter
+from schemas.errors import LogUnavailable, Retry
+from schemas.event import Event, encode_event
+from schemas.kinds import ChatMessage, KicksGifted
+from streamkit.log.memory import MemoryLog
+from streamkit.log.protocol import DEAD_LETTERS, EVENTS, Batch, Record
+from streamkit.reads import Change, Question
+from tests.projector.events import ANN, USER, event
+
+SUMMARY = Question(name="kicks_summary")
+DEADLINE_S = 10.0
+
+
+def gift(amount: int, **more: Any) -> Event:
+    return event(KicksGifted(amount=amount), ANN, **more)
+
+
+async def put(log: MemoryLog, events: Sequence[Event | bytes], user_id: int = USER) -> int:
+    """Append; the position right after the last."""
+    values = [one if isinstance(one, bytes) else encode_event(one) for one in events]
+    appended = await log.append(EVENTS, [Record(key=str(user_id), value=value) for value in values])
+    return appended[-1].position
+
+
+@pytest.fixture
+async def log() -> AsyncIterator[MemoryLog]:
+    log = MemoryLog()
+    yield log
+    await log.close()
+
+
+@pytest.fixture
+async def projector(log: MemoryLog, tmp_path: Path) -> AsyncIterator[Projector]:
+    projector = Projector(log, tmp_path)
+    await projector.start()
+    yield projector
+    await projector.close()
+
+
+async def kicks(projector: Projector, position: int, user_id: int = USER) -> int:
+    answer = await projector.reads.ask(user_id, [SUMMARY], min_position=position, wait_s=DEADLINE_S)
+    assert answer.position >= position
+    total: int = answer.rows[0][0].total_kicks
+    return total
+
+
+async def test_what_is_appended_becomes_visible(log: MemoryLog, projector: Projector) -> None:
+    position = await put(log, [gift(5), gift(7)])
+    assert await kicks(projector, position) == 12
+    lag = await projector.lag()
+    assert (lag.positions, lag.ends, lag.lag_events) == ({0: 2}, {0: 2}, 0)
+
+
+async def test_each_commit_is_announced_with_the_broadcasters_it_touched(log: MemoryLog, projector: Projector) -> None:
+    changes: list[Change] = []
+    projector.reads.on_change(changes.append)
+    position = await put(log, [gift(5), gift(7, user_id=8)])
+    await kicks(projector, position)
+    assert changes[-1].position == 2
+    assert frozenset().union(*(change.user_ids or () for change in changes)) == {7, 8}
+
+
+async def test_a_position_that_does_not_come_is_retry(projector: Projector) -> None:
+    with pytest.raises(Retry):
+        await projector.reads.ask(USER, [SUMMARY], min_position=1, wait_s=0.0)
+    with pytest.raises(Retry):
+        await projector.reads.ask(USER, [SUMMARY], min_position=1, wait_s=0.01)
+
+
+async def test_a_partition_that_is_not_owned_is_retry(tmp_path: Path) -> None:
+    log = MemoryLog(partitions=2)
+    projector = Projector(log, tmp_path, partitions=[0])
+    await projector.start()
+    try:
+        elsewhere = next(user for user in range(100) if projector.reads.partition_of(user) == 1)
+        with pytest.raises(Retry):
+            await projector.reads.ask(elsewhere, [SUMMARY])
+    finally:
+        await projector.close()
+        await log.close()
+
+
+async def test_a_restart_goes_on_where_it_stood(log: MemoryLog, tmp_path: Path) -> None:
+    for amount, total in ((5, 5), (7, 12)):
+        projector = Projector(log, tmp_path)
+        await projector.start()
+        position = await put(log, [gift(amount)])
+        assert await kicks(projector, position) == total
+        await projector.close()
+
+
+async def test_a_poison_record_is_parked_and_the_others_count(log: MemoryLog, projector: Projector) -> None:
+    surrogate = encode_event(gift(100)).replace(b'"Ann"', b'"\\ud800"')
+    no_amount = encode_event(gift(100)).replace(b'"amount":100', b'"amount":null')
+    bad = [
+        b"not json",
+        b"[]",
+        b"\xff\xfe",
+        surrogate,
+        no_amount,
+        encode_event(gift(1)).replace(b"kicks.gifted", b"kicks.lost"),
+    ]
+    good = [gift(amount) for amount in (1, 2, 4, 8, 16, 32, 64)]
+    mixed: list[Event | bytes] = [good[0]]
+    for record, after in zip(bad, good[1:], strict=True):
+        mixed += [record, after]
+    position = await put(log, mixed)
+    assert await kicks(projector, position) == 127
+
+    letters = [decode_dead_letter(value) for value in (await log.read(DEAD_LETTERS, 0, 0)).values]
+    assert [letter.body for letter in letters] == bad
+    assert [(letter.reason, letter.partition, letter.position) for letter in letters] == [
+        ("fold_failed", 0, at) for at in (1, 3, 5, 7, 9, 11)
+    ]
+    assert projector.stopped is None
+
+
+async def test_ten_bad_records_of_one_broadcaster_do_not_stop_the_partition(
+    log: MemoryLog, projector: Projector
+) -> None:
+    position = await put(log, [*[b"{}"] * 12, gift(5)])
+    assert await kicks(projector, position) == 5
+    assert projector.stopped is None
+    assert len((await log.read(DEAD_LETTERS, 0, 0)).values) == 12
+
+
+async def test_ten_bad_records_of_several_broadcasters_stop_the_partition(log: MemoryLog, tmp_path: Path) -> None:
+    await put(log, [gift(5)])
+    for user_id in (1, 2):
+        await put(log, [b"{}"] * 5, user_id)
+    await put(log, [gift(7)])
+    projector = Projector(log, tmp_path)
+    await projector.start()
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.gather(*projector._tasks)
+        assert projector.stopped is not None
+        assert "Partition 0 stopped before position 10" in projector.stopped
+        assert await kicks(projector, 1) == 5
+    finally:
+        await projector.close()
+
+
+class FlakyLog(MemoryLog):
+    """Unavailable for the first reads."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    async def read(self, topic: str, partition: int, position: int, *, limit: int = 1000, wait_s: float = 0.0) -> Batch:
+        if self.failures:
+            self.failures -= 1
+            raise LogUnavailable("The log is away for a moment.")
+        return await super().read(topic, partition, position, limit=limit, wait_s=wait_s)
+
+
+async def test_an_unavailable_log_is_asked_again(tmp_path: Path) -> None:
+    log = FlakyLog(failures=2)
+    projector = Projector(log, tmp_path)
+    await projector.start()
+    try:
+        position = await put(log, [gift(5)])
+        assert await kicks(projector, position) == 5
+    finally:
+        await projector.close()
+        await log.close()
+
+
+async def test_a_file_of_another_log_is_folded_anew(tmp_path: Path) -> None:
+    for amount in (5, 7):
+        log = MemoryLog()
+        projector = Projector(log, tmp_path)
+        await projector.start()
+        position = await put(log, [gift(amount), event(ChatMessage(message_id="m", message="hi"))])
+        assert await kicks(projector, position) == amount
+        await projector.close()
+        await log.close()
+
+
+async def test_closing_releases_those_who_wait(log: MemoryLog, projector: Projector) -> None:
+    asking = asyncio.create_task(projector.reads.ask(USER, [SUMMARY], min_position=9, wait_s=DEADLINE_S))
+    await asyncio.sleep(0)
+    await projector.close()
+    with pytest.raises(Retry):
+        await asking
