@@ -155,6 +155,8 @@ class Directory:
 
     def _fold(self, event: control.ControlEvent) -> bool:
         match event:
+            case control.LogCreated():  # the log's business
+                return False
             case control.BroadcasterRegistered():
                 return self._register(event)
             case control.BroadcasterRemoved():

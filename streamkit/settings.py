@@ -316,10 +316,15 @@ def unknown_names(environ: Mapping[str, str], cwd: Path | None = None) -> list[s
     sentences = []
     for name in names:
         if name.startswith("STREAMKIT_") and name not in _BY_NAME:
-            near = difflib.get_close_matches(name, _BY_NAME, 1, 0.6)
-            hint = f" Did you mean {near[0]}?" if near else " `streamkit settings` lists them all."
+            near = nearest_name(name)
+            hint = f" Did you mean {near}?" if near else " `streamkit settings` lists them all."
             sentences.append(f"{name} is no setting and is ignored.{hint}")
     return sentences
+
+
+def nearest_name(name: str) -> str | None:
+    """The setting that was probably meant; None when none is like it."""
+    return next(iter(difflib.get_close_matches(name, _BY_NAME, 1, 0.6)), None)
 
 
 def _texts(environ: Mapping[str, str], dotenv: DotEnv) -> dict[str, Text]:

@@ -1,0 +1,85 @@
+"""How a command changes the directory: append its control records, read them back, and see whether they stand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+
+from schemas import control
+from streamkit.cli.common import Failure, opened_log
+from streamkit.directory import Broadcaster, Client, Directory
+from streamkit.log.protocol import CONTROL, EventLog, Record
+from streamkit.settings import Settings
+
+
+class Accounts(Struct, frozen=True):
+    """The log of this command and the directory as it stood when it began, or at its last change."""
+
+    log: EventLog
+    directory: Directory
+
+    async def change(self, *events: control.ControlEvent) -> list[bool]:
+        """Append, then read back to behind the last record: which of them took effect.
+
+        False means that an earlier record of another process stands against it. Raises LogUnavailable, after which
+        some may have been appended.
+        """
+        records = [Record(control_key(event), control.encode_control(event)) for event in events]
+        own = {appended.position - 1: index for index, appended in enumerate(await self.log.append(CONTROL, records))}
+        effects = [False] * len(events)
+        while self.directory.position <= max(own):
+            batch = await self.log.read(CONTROL, 0, self.directory.position, wait_s=5.0)
+            for position, effect in zip(batch.positions, self.directory.apply_batch(batch), strict=True):
+                if position in own:
+                    effects[own[position]] = effect
+        return effects
+
+    def broadcaster(self, user_id: int) -> Broadcaster:
+        """Raises Failure when there is none."""
+        found = self.directory.broadcaster(user_id)
+        if found is None:
+            raise Failure(f"There is no broadcaster {user_id}; `streamkit accounts list` shows who there is.")
+        return found
+
+    def client(self, client_id: str) -> Client:
+        """A client that was issued, revoked or not. Raises Failure when there is none."""
+        found = self.directory.client(client_id)
+        if found is None:
+            raise Failure(f"There is no client {client_id}; `streamkit credentials list` shows them.")
+        return found
+
+    def live_client(self, client_id: str) -> Client:
+        """Raises Failure when there is none or it was revoked."""
+        found = self.client(client_id)
+        if found.revoked:
+            raise Failure(f"Client {client_id} was revoked; `streamkit credentials issue` makes a new one.")
+        return found
+
+
+@asynccontextmanager
+async def opened_accounts(settings: Settings) -> AsyncIterator[Accounts]:
+    """The log and the directory, read to its present end. Raises as `opened_log`."""
+    async with opened_log(settings) as log:
+        directory = Directory()
+        await directory.catch_up(log)
+        yield Accounts(log, directory)
+
+
+def control_key(event: control.ControlEvent) -> str:
+    """The key of a control record: the entity it is about."""
+    match event:
+        case control.ClientIssued() | control.ClientSecretRotated() | control.ClientRevoked():
+            return f"client:{event.client_id}"
+        case control.TokenIssued() | control.TokenRevoked():
+            return f"token:{event.jti}"
+        case control.LogCreated():
+            return "log"
+        case _:
+            return f"user:{event.user_id}"
+
+
+def scope_list(scopes: Sequence[str]) -> str:
+    """Scopes as a person reads and types them."""
+    return " ".join(scopes)
