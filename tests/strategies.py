@@ -45,7 +45,7 @@ USERS = (1, 2)
 PLATFORMS: tuple[PlatformName, ...] = ("kick", "twitch")
 VIEWER_IDS = ("9", "10", "100")
 NAMES = ("Ann", "ann", "Bea", "straße", "STRASSE", "İpek", "o'Neil", "雪")
-TEXTS = (None, "", "hello", " ", "!join now", "\u00df\U0001f600", 'q"\\\n', "null")
+TEXTS = (None, "", "hello", " ", "!join now", "\u00df\U0001f600", 'q"\\\n', "null", "nul\0byte")
 
 # Ends of months of 31, 30, 29 and 28 days, and the turn of a year: where calendar months are clamped.
 BASES = tuple(
