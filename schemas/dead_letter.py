@@ -15,6 +15,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
 
     `event_id` is the delivery key; of a `fold_failed` it is the record's own where readable, and `partition` and
     `position` say where in the events log it lies. `detail` says what did not fit, without payload text.
+    `broadcaster_id` is the platform's id of an unknown broadcaster: only so many letters are kept for each.
     """
 
     reason: ParkReason
@@ -26,6 +27,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     detail: str
     headers: dict[str, str]
     body: bytes
+    broadcaster_id: str | None = None
     partition: int | None = None
     position: int | None = None
 

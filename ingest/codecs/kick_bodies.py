@@ -1,0 +1,192 @@
+"""The bodies that Kick sends, as it spells them: https://docs.kick.com/events/event-types.
+
+A key without default is required: it is what tells one type's body from another's, for the type header is not signed.
+Keys that we do not read are not checked. Every user may be null or have null in every field.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from ingest.codecs.values import Amount, Count, Id, Price
+
+
+class Badge(Struct):
+    """`count`: months or gifts, where the badge has any."""
+
+    type: str = ""
+    count: int | None = None
+
+
+class Identity(Struct):
+    """How a chat sender looks; only chat senders have it."""
+
+    username_color: str | None = None
+    badges: list[Badge] | None = None
+
+
+class User(Struct):
+    """Full and compact users alike; early deliveries lack `identity`."""
+
+    user_id: Id | None = None
+    username: str | None = None
+    is_anonymous: bool | None = None
+    channel_slug: str | None = None
+    identity: Identity | None = None
+
+
+class Broadcaster(Struct):
+    """Whose channel it is: the id is never null."""
+
+    user_id: Id
+
+
+class EmotePosition(Struct):
+    """Inclusive character offsets into the content."""
+
+    s: Count
+    e: Count
+
+
+class Emote(Struct):
+    """One emote and everywhere it stands."""
+
+    emote_id: Id
+    positions: list[EmotePosition] | None = None
+
+
+class RepliesTo(Struct):
+    """The message answered to."""
+
+    message_id: str | None = None
+
+
+class Chat(Struct):
+    """`chat.message.sent`. `created_at` exists since July 2025."""
+
+    broadcaster: Broadcaster
+    message_id: str
+    sender: User | None
+    content: str
+    created_at: str | None = None
+    replies_to: RepliesTo | None = None
+    emotes: list[Emote] | None = None
+
+
+class Followed(Struct):
+    """`channel.followed`."""
+
+    broadcaster: Broadcaster
+    follower: User | None
+
+
+class Subscription(Struct):
+    """`channel.subscription.new` and `.renewal`: one shape. `duration` in months."""
+
+    broadcaster: Broadcaster
+    subscriber: User | None
+    duration: Count
+    created_at: str | None
+    expires_at: str | None
+
+
+class Gifts(Struct):
+    """`channel.subscription.gifts`: one subscription for each giftee."""
+
+    broadcaster: Broadcaster
+    gifter: User | None
+    giftees: list[User]
+    created_at: str | None
+    expires_at: str | None
+
+
+class Reward(Struct):
+    """A channel-point reward; `cost` in points."""
+
+    id: str
+    title: str
+    cost: Price
+    description: str | None = None
+
+
+class Redemption(Struct):
+    """`channel.reward.redemption.updated`: its creation and each change of its status."""
+
+    broadcaster: Broadcaster
+    redeemer: User | None
+    id: str
+    status: str
+    reward: Reward
+    redeemed_at: str | None
+    user_input: str | None = None
+
+
+class Status(Struct):
+    """`livestream.status.updated`: start and end in one type."""
+
+    broadcaster: Broadcaster
+    is_live: bool
+    started_at: str | None
+    ended_at: str | None = None
+    title: str | None = None
+
+
+class Category(Struct):
+    """A category; id 0 or null is none."""
+
+    id: Id | None = None
+    name: str | None = None
+
+
+class MetadataSnapshot(Struct):
+    """Live bodies carry the category twice, as `category` and as `Category`."""
+
+    title: str | None
+    language: str | None = None
+    has_mature_content: bool | None = None
+    category: Category | None = None
+    category_again: Category | None = field(default=None, name="Category")
+
+
+class Metadata(Struct):
+    """`livestream.metadata.updated`: always a full snapshot."""
+
+    broadcaster: Broadcaster
+    metadata: MetadataSnapshot
+
+
+class BanMetadata(Struct):
+    """`expires_at` null is a permanent ban, a time a timeout."""
+
+    created_at: str | None
+    expires_at: str | None = None
+    reason: str | None = None
+
+
+class Banned(Struct):
+    """`moderation.banned`."""
+
+    broadcaster: Broadcaster
+    moderator: User | None
+    banned_user: User
+    metadata: BanMetadata
+
+
+class Gift(Struct):
+    """What was gifted; `amount` in kicks."""
+
+    amount: Amount
+    name: str | None = None
+    type: str | None = None
+    tier: str | None = None
+    message: str | None = None
+    pinned_time_seconds: Count | None = None
+
+
+class KicksGifted(Struct):
+    """`kicks.gifted`."""
+
+    broadcaster: Broadcaster
+    sender: User | None
+    gift: Gift
+    created_at: str | None

@@ -1,0 +1,115 @@
+"""A verified delivery's way onto the log: known already, an event, ignored, or parked. Transport does not matter here.
+
+What may not live here: HTTP, and anything that a platform calls by its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from ingest.codecs.delivery import BroadcasterOf, Challenge, Delivery, Ignored, Outcome, Parked
+from ingest.parking import DeadLetterBox
+from schemas.dead_letter import DeadLetter
+from schemas.event import Event, encode_event
+from schemas.kinds import KINDS
+from streamkit import telemetry
+from streamkit.directory import Directory
+from streamkit.log.protocol import EVENTS, EventLog, Record
+
+if TYPE_CHECKING:
+    from streamkit.redis import SoftState
+
+Decode = Callable[[Delivery, BroadcasterOf], Outcome]
+
+_APPENDED = {kind: telemetry.EVENTS_APPENDED.labels(kind) for kind in KINDS}
+_COUNTED = {
+    (platform, outcome): telemetry.DELIVERIES.labels(platform, outcome)
+    for platform in ("kick", "twitch")
+    for outcome in ("event", "ignored", "parked", "dropped", "duplicate", "challenge")
+}
+
+
+class Taken(Struct, frozen=True):
+    """What became of a delivery. `position` is "p:n" when its event is on the log, `challenge` what to echo."""
+
+    position: str | None = None
+    challenge: str | None = None
+
+
+_NOT_KEPT = Taken()
+
+
+class Intake:
+    """Takes verified deliveries in. `log_away` is True from a failed append until the next that succeeds."""
+
+    def __init__(self, log: EventLog, directory: Directory, soft: SoftState, letters: DeadLetterBox) -> None:
+        self._log = log
+        self._directory = directory
+        self._soft = soft
+        self._letters = letters
+        self.log_away = False
+
+    async def take(
+        self, platform: Literal["kick", "twitch"], event_id: str, delivery: Delivery, decode: Decode
+    ) -> Taken:
+        """Returns when the outcome is durable: only then may the platform be told that we have it.
+
+        Raises LogUnavailable, LogClosed: nothing may be told. Cancellation abandons the wait, not the append.
+        """
+        known = await self._soft.known(event_id)
+        if known is not None:
+            _COUNTED[platform, "duplicate"].inc()
+            return Taken(position=known)
+        outcome = decode(delivery, self._directory.broadcaster_of)
+        if isinstance(outcome, Parked) and outcome.broadcaster_id is not None:
+            # Registered a moment ago, perhaps: look once at the end of the control topic before it counts as unknown.
+            await self._directory.refresh()
+            outcome = decode(delivery, self._directory.broadcaster_of)
+        if isinstance(outcome, Event):
+            position = await self._append(outcome)
+            _COUNTED[platform, "event"].inc()
+            return Taken(position=position)
+        if isinstance(outcome, Challenge):
+            _COUNTED[platform, "challenge"].inc()
+            return Taken(challenge=outcome.text)
+        if isinstance(outcome, Ignored):
+            _COUNTED[platform, "ignored"].inc()
+        else:
+            await self._park(platform, event_id, delivery, outcome)
+        return _NOT_KEPT
+
+    async def _append(self, event: Event) -> str:
+        headers = (("platform", event.platform), ("type", event.type), ("event_id", event.event_id))
+        record = Record(str(event.user_id), encode_event(event), headers)
+        try:
+            (appended,) = await self._log.append(EVENTS, [record])
+        except BaseException:
+            self.log_away = True
+            raise
+        self.log_away = False
+        position = f"{appended.partition}:{appended.position}"
+        self._soft.remember(event.event_id, position)
+        _APPENDED[event.type].inc()
+        return position
+
+    async def _park(
+        self, platform: Literal["kick", "twitch"], event_id: str, delivery: Delivery, parked: Parked
+    ) -> None:
+        letter = DeadLetter(
+            reason=parked.reason,
+            platform=platform,
+            type=parked.type,
+            event_id=event_id,
+            user_id=None,
+            received_at=delivery.received_at,
+            detail=parked.detail,
+            headers=dict(delivery.headers),
+            body=delivery.body,
+            broadcaster_id=parked.broadcaster_id,
+        )
+        result = await self._letters.park(letter)
+        outcome = "duplicate" if result == "already_parked" else result
+        _COUNTED[platform, outcome].inc()

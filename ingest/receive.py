@@ -1,0 +1,103 @@
+"""From an HTTP request to a Delivery: media type, size, time and headers, in the order the documentation names.
+
+What may not live here: signatures, and what a body means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from aiohttp import ClientError, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from ingest.codecs.delivery import Delivery
+from schemas.errors import Refuse
+from schemas.event import utc_now
+
+MAX_BODY_BYTES = 256 * 1024
+BODY_TIMEOUT_S = 10.0
+MAX_HEADER_CHARACTERS = 2048
+
+
+class BadRequestBody(Refuse):
+    """The body did not come whole: after the answer the connection is of no use."""
+
+
+async def receive(
+    request: web.Request,
+    names: Sequence[str],
+    required: Sequence[str],
+    *,
+    exactly_once: Sequence[str] = (),
+    body_timeout_s: float = BODY_TIMEOUT_S,
+) -> Delivery:
+    """The request as a Delivery with those of `names` that it has.
+
+    Waits for the body, at most `body_timeout_s`. Raises Refuse: 415 for a media type that is not JSON, 413 for a body
+    over 256 KiB, 408 for one that does not come in time, 400 for one cut short and for a header of `required` that is
+    missing or repeated (of `exactly_once`: repeated). Cancellation leaves nothing behind.
+    """
+    _check_media_type(request)
+    body = await _read_body(request, body_timeout_s)
+    headers: dict[str, str] = {}
+    for name in names:
+        values = request.headers.getall(name, ())
+        if name in required:
+            if not values or not values[0]:
+                raise Refuse(400, "missing_header", f"The header {name.title()} is missing.")
+            if len(values) > 1:
+                raise Refuse(400, "repeated_header", f"The header {name.title()} has to be there exactly once.")
+        elif not values:
+            continue
+        elif len(values) > 1 and name in exactly_once:
+            raise Refuse(400, "repeated_header", f"The header {name.title()} may be there only once.")
+        value = values[0]
+        if not (value.isascii() and value.isprintable()) or len(value) > MAX_HEADER_CHARACTERS:
+            raise Refuse(
+                400, "bad_header", f"The header {name.title()} has to be printable ASCII, 2,048 characters at most."
+            )
+        headers[name] = value
+    return Delivery(headers, body, utc_now())
+
+
+def _check_media_type(request: web.Request) -> None:
+    content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
+    if content_type != "application/json":
+        media_type = content_type.split(";", 1)[0].strip().lower()
+        if media_type != "application/json" and not (
+            media_type.startswith("application/") and media_type.endswith("+json")
+        ):
+            raise Refuse(415, "unsupported_media_type", "Content-Type has to be application/json.")
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise Refuse(
+            415, "unsupported_media_type", "A delivery may not be compressed: its signature is over the bytes."
+        )
+
+
+async def _read_body(request: web.Request, timeout_s: float) -> bytes:
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise _too_large()
+    content = request.content
+    try:
+        if content.is_eof():  # the usual case: head and body came in one piece, nothing to wait for
+            body = content.read_nowait(-1)
+            if len(body) > MAX_BODY_BYTES:
+                raise _too_large()
+            return body
+        chunks, size = [], 0
+        async with asyncio.timeout(timeout_s):
+            while chunk := await content.readany():
+                size += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    raise _too_large()
+                chunks.append(chunk)
+        return b"".join(chunks)
+    except TimeoutError:
+        raise BadRequestBody(408, "timeout", f"The body was not complete within {timeout_s:g} s.") from None
+    except (ClientError, HttpProcessingError, ConnectionError):
+        raise BadRequestBody(400, "truncated", "The body ended before it was complete.") from None
+
+
+def _too_large() -> Refuse:
+    return BadRequestBody(413, "too_large", "A delivery's body may have 256 KiB at most.")
