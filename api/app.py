@@ -1,0 +1,277 @@
+"""The api room: read models to JSON over HTTP.
+
+One handler for each route of api/routes.py. Checks come in this order: path, method, credentials, scope, rate,
+parameters, body. A kept answer costs two look-ups and a copy of headers; what may not live here is middleware.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from api import parameters as params
+from api.answers import Asked
+from api.cors import Cors
+from api.limits import Allowance
+from api.parameters import Parameters
+from api.reads import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
+from api.remote import RemoteReadModels
+from api.routes import OPENAPI, READS, ROUTES, STREAM_INFO, Read
+from api.stream_info import read_change
+from schemas.errors import Problem, Retry
+from schemas.openapi import Operation, build_document
+from streamkit import telemetry
+from streamkit.credentials import Credentials, Principal
+from streamkit.directory import Directory
+from streamkit.envelope import JSON_TYPE, credentials_of, problem_response, success_body, unavailable
+from streamkit.reads import ReadModels
+
+if TYPE_CHECKING:
+    from streamkit.redis import SoftState
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+_NO_CACHE = "private, no-cache"
+_NO_STORE = "no-store"
+
+
+class ApiRoom:
+    """The public API over one ReadModels. Everything it needs is an argument; nothing here reads a setting."""
+
+    def __init__(
+        self,
+        reads: ReadModels,
+        directory: Directory,
+        credentials: Credentials,
+        soft: SoftState,
+        *,
+        timezone: tzinfo,
+        rate_limit: float,
+        cors_origins: Sequence[str],
+    ) -> None:
+        self._reads = reads
+        self._directory = directory
+        self._credentials = credentials
+        self._soft = soft
+        self._timezone = timezone
+        self._allowance = Allowance(rate_limit)
+        self._cors = Cors(cors_origins)
+        told = reads.following if isinstance(reads, RemoteReadModels) else _always
+        self._answers = Answers(lambda: directory.version, told)
+        self._headers = CIMultiDict(
+            {"Content-Type": JSON_TYPE, "Cache-Control": _NO_CACHE, "Vary": self._cors.vary, **self._cors.constant}
+        )
+        if self._allowance.policy is not None:
+            self._headers["RateLimit-Policy"] = self._allowance.policy
+        self._document = msgspec.json.encode(build_document(ROUTES))
+        self._document_gzip = gzip(self._document)
+
+    async def start(self) -> None:
+        """Listen to the change feeds. Call once, before serving."""
+        self._reads.on_change(self._answers.changed)
+        self._soft.on_change(self._answers.hinted)
+
+    async def close(self) -> None:
+        """Cancel the reads under way; idempotent."""
+        await self._answers.close()
+
+    def readiness(self) -> list[str]:
+        """Why answers are degraded, each a sentence; empty when all is well. Does no I/O."""
+        reasons = [] if self._soft.connected else ["Redis is away: changes are learnt of from the projector alone."]
+        if isinstance(self._reads, RemoteReadModels):
+            reasons += self._reads.readiness()
+        return reasons
+
+    def add_routes(self, app: web.Application) -> None:
+        """Serve every path of ROUTES, and the envelope's 404 for all others below /api."""
+        for route in READS:
+            self._add(app, route, functools.partial(self._read, route))
+        self._add(app, STREAM_INFO, self._stream_info)
+        self._add(app, OPENAPI, self._openapi)
+        for path in ("/api", "/api/{tail:.*}"):
+            app.router.add_route("*", path, self._handler("unknown", None, _not_found))
+
+    def _add(self, app: web.Application, operation: Operation, answer: Handler) -> None:
+        name = operation.path.rsplit("/", 1)[1]
+        app.router.add_route("*", operation.path, self._handler(name, operation.methods, answer))
+
+    def _handler(self, name: str, methods: tuple[str, ...] | None, answer: Handler) -> Handler:
+        """The frame of every route: method, failures into the envelope, metrics. `methods` None: nothing is here."""
+        answered = [methods[0], "HEAD"] if methods and "HEAD" in methods else list(methods or ())[:1]
+        seconds = telemetry.API_SECONDS.labels(name)
+        ok = telemetry.API_REQUESTS.labels(name, "200")
+
+        async def handle(request: web.Request) -> web.Response:
+            started_s = time.perf_counter()
+            if methods is None or request.method in answered:
+                try:
+                    response = await answer(request)
+                except Exception as exc:
+                    response = self._failure(request, exc, name)
+            elif request.method == "OPTIONS":
+                response = self._options(request, methods)
+            else:
+                response = self._failure(request, _not_allowed(methods), name)
+            if response.status == 200:
+                ok.inc()
+            else:
+                telemetry.API_REQUESTS.labels(name, str(response.status)).inc()
+            seconds.observe(time.perf_counter() - started_s)
+            return response
+
+        return handle
+
+    async def _admit(self, request: web.Request, scope: str) -> tuple[Principal, str | None, bool]:
+        """Who asks, the RateLimit header, and whether the credentials stood in the query."""
+        given = credentials_of(request)
+        principal = self._credentials.check_cached(given.client_id, given.client_secret, given.jwt, scope=scope)
+        if principal is None:
+            principal = await self._credentials.check(given.client_id, given.client_secret, given.jwt, scope=scope)
+        return principal, self._allowance.take(principal.client_id, time.monotonic()), given.in_query
+
+    async def _read(self, route: Read, request: web.Request) -> web.Response:
+        principal, left, in_query = await self._admit(request, "read")
+        try:
+            chosen, min_position = self._parameters(route, request, principal.user_id)
+            key = (principal.user_id, route.path, chosen)
+            served = self._answers.fresh(key, min_position)
+            if served is None:
+                build = functools.partial(self._build, route, principal.user_id, chosen)
+                served = await self._answers.fetch(key, min_position, build)
+                telemetry.API_CACHE.labels("miss" if served.age_s is None else "stale").inc()
+            else:
+                _HIT.inc()
+        except Retry as exc:
+            problem = unavailable(exc)
+            problem.headers.update(self._allowance.headers(left))
+            raise problem from exc
+        except Problem as exc:
+            exc.headers.update(self._allowance.headers(left))
+            raise
+        return self._success(request, served, left, in_query)
+
+    def _parameters(self, route: Read, request: web.Request, user_id: int) -> tuple[Parameters, int]:
+        declared = route.parameters
+        chosen = params.parse(declared, request.query) if request.query_string else params.defaults(declared)
+        asked = request.headers.getall("Streamkit-Min-Position", None)
+        return chosen, 0 if asked is None else params.min_position(asked, self._reads.partition_of(user_id))
+
+    async def _build(self, route: Read, user_id: int, chosen: Parameters, min_position: int, wait_s: float) -> Kept:
+        version, built_s, now_us = self._directory.version, time.monotonic(), time.time_ns() // 1000
+        broadcaster = self._directory.broadcaster(user_id)
+        if broadcaster is None:  # removed since the credentials were checked
+            raise Problem(401, "invalid_credentials", "Unknown client_id, or the client_secret is not this client's.")
+        asked = Asked(broadcaster, chosen, now_us, self._timezone)
+        answer = await self._reads.ask(user_id, route.questions(asked), min_position=min_position, wait_s=wait_s)
+        data = route.build(asked, *answer.rows)
+        body = success_body(broadcaster, data, now_us=now_us, timezone=self._timezone)
+        return Kept(body, answer.partition, answer.position, version, built_s)
+
+    def _success(self, request: web.Request, served: Served, left: str | None, in_query: bool) -> web.Response:
+        kept = served.kept
+        body = kept.body
+        packed = None
+        if len(body) > GZIP_FROM_BYTES and accepts_gzip(request.headers.get("Accept-Encoding")):
+            packed = kept.gzip()
+        response = web.Response(body=packed or body, headers=self._headers)
+        headers = response.headers
+        headers["Streamkit-Position"] = kept.position_text(served.position)
+        if left is not None:
+            headers["RateLimit"] = left
+        if served.age_s is not None:
+            headers["Age"] = str(served.age_s)
+        if packed is not None:
+            headers["Content-Encoding"] = "gzip"
+        if in_query:
+            headers["Cache-Control"] = _NO_STORE
+        self._allow_origin(request, response)
+        return response
+
+    async def _stream_info(self, request: web.Request) -> web.Response:
+        _, left, _ = await self._admit(request, "stream-info:write")
+        try:
+            await read_change(request)
+            raise Problem(
+                409,
+                "no_connected_platform",
+                "No platform is connected for writing; connect the broadcaster's account first.",
+            )
+        except Problem as exc:
+            exc.headers.update(self._allowance.headers(left))
+            raise
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        params.parse(OPENAPI.parameters, request.query)
+        packed = accepts_gzip(request.headers.get("Accept-Encoding"))
+        headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache", "Vary": self._cors.vary}
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        response = web.Response(body=self._document_gzip if packed else self._document, headers=headers)
+        response.headers.update(self._cors.constant)
+        self._allow_origin(request, response)
+        return response
+
+    def _options(self, request: web.Request, methods: tuple[str, ...]) -> web.Response:
+        headers = {"Allow": ", ".join(methods), "Vary": self._cors.vary}
+        return web.Response(status=204, headers=headers | self._cors.preflight(request.headers.get("Origin"), methods))
+
+    def _failure(self, request: web.Request, exc: Exception, name: str) -> web.Response:
+        if isinstance(exc, Problem):
+            problem = exc
+        elif isinstance(exc, Retry):
+            problem = unavailable(exc)
+        else:
+            telemetry.error("api_failed", exc_info=True, route=name)
+            problem = Problem(500, "internal_error", "Something went wrong on our side; the request may be sent again.")
+        response = problem_response(problem, request)
+        response.headers.update(self._cors.constant)
+        self._allow_origin(request, response)
+        return response
+
+    def _allow_origin(self, request: web.Request, response: web.Response) -> None:
+        if not self._cors.constant:
+            response.headers.update(self._cors.of(request.headers.get("Origin")))
+
+
+def build_app(room: ApiRoom) -> web.Application:
+    """An application that serves the room alone."""
+    app = web.Application()
+    room.add_routes(app)
+    return app
+
+
+@functools.lru_cache(maxsize=256)
+def accepts_gzip(accept_encoding: str | None) -> bool:
+    """Whether an Accept-Encoding header lets gzip in."""
+    allowed = False
+    for item in (accept_encoding or "").lower().split(","):
+        coding, _, weight = item.partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            refused = weight.replace(" ", "").removeprefix("q=").rstrip("0") in ("0.", "") and "=" in weight
+            if coding.strip() != "*":
+                return not refused
+            allowed = not refused
+    return allowed
+
+
+def _always(partition: int) -> bool:
+    return True
+
+
+async def _not_found(request: web.Request) -> web.Response:
+    raise Problem(404, "not_found", "There is nothing at this path; the API's paths begin with /api/public/v2/.")
+
+
+def _not_allowed(methods: tuple[str, ...]) -> Problem:
+    allow = ", ".join(methods)
+    return Problem(405, "method_not_allowed", f"This path takes {allow}.", headers={"Allow": allow})
+
+
+_HIT = telemetry.API_CACHE.labels("hit")

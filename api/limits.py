@@ -1,0 +1,53 @@
+"""The rate limit: one token bucket for each client, each process its own. No I/O and no clock here."""
+
+from __future__ import annotations
+
+import math
+
+from schemas.errors import Problem
+
+BURST_S = 2
+"""A full bucket holds what `BURST_S` seconds refill."""
+
+
+class Allowance:
+    """Token buckets of `rate` requests a second and twice that at once; rate 0 is no limit."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._burst = max(1.0, rate * BURST_S)
+        self._buckets: dict[str, tuple[float, float]] = {}
+        window_s = max(1, round(self._burst / rate)) if rate else 0
+        self.policy = f'"client";q={int(self._burst)};w={window_s}' if rate else None
+        """The `RateLimit-Policy` header; None when there is no limit."""
+
+    def take(self, client_id: str, now_s: float) -> str | None:
+        """Take a token at `now_s` (a monotonic clock); gives back the `RateLimit` header, None without a limit.
+
+        Raises Problem 429 `rate_limited` with `Retry-After` when the bucket is empty. Clients are verified before,
+        so there are no more buckets than clients.
+        """
+        if not self._rate:
+            return None
+        tokens, at_s = self._buckets.get(client_id, (self._burst, now_s))
+        tokens = min(self._burst, tokens + (now_s - at_s) * self._rate)
+        if tokens < 1.0:
+            wait_s = max(1, math.ceil((1.0 - tokens) / self._rate))
+            raise Problem(
+                429,
+                "rate_limited",
+                f"Too many requests; try again in {wait_s} second{'s' if wait_s > 1 else ''}.",
+                headers={"Retry-After": str(wait_s), **self.headers(self._header(tokens))},
+            )
+        tokens -= 1.0
+        self._buckets[client_id] = (tokens, now_s)
+        return self._header(tokens)
+
+    def headers(self, rate_limit: str | None) -> dict[str, str]:
+        """Both headers for an answer, empty without a limit."""
+        if self.policy is None or rate_limit is None:
+            return {}
+        return {"RateLimit-Policy": self.policy, "RateLimit": rate_limit}
+
+    def _header(self, tokens: float) -> str:
+        return f'"client";r={int(tokens)};t={math.ceil((self._burst - tokens) / self._rate)}'

@@ -1,0 +1,320 @@
+"""The OpenAPI 3.1 document, made from the same operations the router serves and from the answer structs.
+
+`Operation` is what a route tells its consumers; api/routes.py extends it with how the answer is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from schemas.answers import Failure, Success
+from schemas.problems import PROBLEMS, ProblemKind
+
+MIN_POSITION_PATTERN = r"^[0-9]{1,9}:[0-9]{1,18}( *, *[0-9]{1,9}:[0-9]{1,18})*$"
+
+
+class Parameter(Struct, frozen=True):
+    """A query parameter. An integer has bounds and a default; a string of None default is optional."""
+
+    name: str
+    kind: Literal["integer", "string"]
+    description: str
+    default: int | str | None = None
+    minimum: int = 1
+    maximum: int = 100
+    choices: tuple[str, ...] = ()
+    example: str | None = None
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One path with its one method (GET also takes HEAD), as consumers read of it.
+
+    `scope` None: no credentials. `data` is the type of the envelope's `data`, None: the answer has no envelope.
+    `example` is the example of `data`; `body` the struct of the request body, with `body_example`.
+    """
+
+    path: str
+    method: Literal["GET", "POST"] = "GET"
+    tag: str
+    summary: str
+    description: str
+    scope: str | None = "read"
+    parameters: tuple[Parameter, ...] = ()
+    data: Any = None
+    example: Any = None
+    body: type[Struct] | None = None
+    body_example: Any = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods the path takes, for `Allow`."""
+        return ("GET", "HEAD", "OPTIONS") if self.method == "GET" else (self.method, "OPTIONS")
+
+
+EXAMPLE_BROADCASTER = {
+    "user_id": 123,
+    "name": "Streamer",
+    "primary_platform": "twitch",
+    "platforms": {
+        "kick": {"username": "streamer_name", "id": "84635624"},
+        "twitch": {"username": "streamer_tv", "id": "29958160"},
+    },
+    "kick_username": "streamer_name",
+    "kick_user_id": "84635624",
+}
+
+_INTRODUCTION = """Fetch stream status, subscriptions, coins, loyalty stats, and historical events of a broadcaster.
+
+Every request carries three credentials, as headers (preferred) or as the query parameters `client_id`,
+`client_secret` and `jwt`. When any of the three headers is present, the query is not looked at. Answers to query
+credentials are not to be stored by caches.
+
+Checks come in this order: path and method, credentials, scope, rate, parameters, body. HEAD answers as GET does,
+without the body; OPTIONS needs no credentials and lists the methods in `Allow`. Parameters not described here are
+ignored; a described one given twice is refused. Bodies above 1 KiB are compressed for clients that accept gzip."""
+
+_HEADERS: dict[str, dict[str, Any]] = {
+    "Streamkit-Position": {
+        "description": "The log position this answer reflects, as `partition:position`. Send it back unchanged in "
+        "Streamkit-Min-Position to read no older state.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]+:[0-9]+$"},
+        "example": "0:1234",
+    },
+    "Age": {
+        "description": "Seconds since the body was built. Absent when it was built for this request.",
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 0,
+    },
+    "RateLimit-Policy": {
+        "description": "The client's quota: `q` requests, refilled over `w` seconds. Absent when there is no limit.",
+        "schema": {"type": "string"},
+        "example": '"client";q=100;w=2',
+    },
+    "RateLimit": {
+        "description": "What is left of it: `r` requests; `t` seconds until it is full again.",
+        "schema": {"type": "string"},
+        "example": '"client";r=99;t=1',
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before the next try.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 1,
+    },
+    "WWW-Authenticate": {
+        "description": "The scheme of the Authorization header.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": 'Bearer realm="streamkit"',
+    },
+    "Allow": {
+        "description": "The methods this path takes.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "GET, HEAD, OPTIONS",
+    },
+    "Cache-Control": {
+        "description": "`no-store` for query credentials and failures, else `private, no-cache`.",
+        "schema": {"type": "string"},
+        "example": "private, no-cache",
+    },
+}
+
+_MIN_POSITION = {
+    "name": "Streamkit-Min-Position",
+    "in": "header",
+    "required": False,
+    "description": "Read your writes: the answer reflects this position or a later one. Comma-separated for several "
+    "partitions; those of other partitions than the broadcaster's are ignored. Waits up to 2 seconds, then 503.",
+    "schema": {"type": "string", "pattern": MIN_POSITION_PATTERN},
+    "example": "0:1",
+}
+
+_SECURITY_SCHEMES = {
+    "ClientId": {"type": "apiKey", "in": "header", "name": "X-Client-Id"},
+    "ClientSecret": {"type": "apiKey", "in": "header", "name": "X-Client-Secret"},
+    "Jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "QueryClientId": {"type": "apiKey", "in": "query", "name": "client_id"},
+    "QueryClientSecret": {"type": "apiKey", "in": "query", "name": "client_secret"},
+    "QueryJwt": {"type": "apiKey", "in": "query", "name": "jwt"},
+}
+_SECURITY: list[dict[str, list[str]]] = [
+    {"ClientId": [], "ClientSecret": [], "Jwt": []},
+    {"QueryClientId": [], "QueryClientSecret": [], "QueryJwt": []},
+]
+
+_BODY_PROBLEMS = ("malformed_body", "request_timeout", "body_too_large", "unsupported_media_type", "invalid_body")
+_WRITE_PROBLEMS = ("insufficient_platform_scope", "no_connected_platform", "platform_error", "outcome_unknown")
+
+
+def problem_codes(operation: Operation) -> list[str]:
+    """The machine codes with which the operation may fail."""
+    codes = ["method_not_allowed", "internal_error"]
+    if operation.scope is not None:
+        codes += [kind.code for kind in PROBLEMS.values() if kind.status == 401]
+        codes += ["insufficient_scope", "rate_limited", "unavailable"]
+    if operation.method == "GET":
+        codes.append("invalid_parameter")
+    if operation.body is not None:
+        codes += ["invalid_parameter", *_BODY_PROBLEMS, *_WRITE_PROBLEMS]
+    return codes
+
+
+def build_document(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The document for these operations, as JSON values."""
+    types = [operation.data for operation in operations if operation.data is not None]
+    bodies = [operation.body for operation in operations if operation.body is not None]
+    schemas, components = msgspec.json.schema_components(
+        [*types, *bodies, Success, Failure], ref_template="#/components/schemas/{name}"
+    )
+    data_schemas = iter(schemas)
+    envelope = components.pop("Success")
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        answer = None if operation.data is None else _enveloped(envelope, next(data_schemas))
+        paths[operation.path] = {operation.method.lower(): _operation(operation, answer)}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "StreamKit Public API",
+            "version": "v2",
+            "summary": "Numbers of live streamers on Kick and Twitch",
+            "description": _INTRODUCTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
+        "paths": paths,
+        "components": {"schemas": components, "headers": _HEADERS, "securitySchemes": _SECURITY_SCHEMES},
+    }
+
+
+def _operation(operation: Operation, answer: dict[str, Any] | None) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "operationId": operation.path.rsplit("/", 1)[1].replace("-", "_"),
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "description": operation.description,
+        "security": [] if operation.scope is None else _SECURITY,
+    }
+    parameters = [_parameter(parameter) for parameter in operation.parameters]
+    if operation.scope is not None and operation.method == "GET":
+        parameters.append(_MIN_POSITION)
+    if parameters:
+        document["parameters"] = parameters
+    if operation.scope is not None:
+        document["description"] += f" Needs the scope `{operation.scope}`."
+    if operation.body is not None:
+        document["requestBody"] = {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{operation.body.__name__}"},
+                    "example": operation.body_example,
+                }
+            },
+        }
+    document["responses"] = {"200": _success(operation, answer), **_failures(operation)}
+    return document
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": parameter.kind}
+    if parameter.kind == "integer":
+        schema |= {"minimum": parameter.minimum, "maximum": parameter.maximum}
+    if parameter.choices:
+        schema["enum"] = list(parameter.choices)
+    if parameter.default is not None:
+        schema["default"] = parameter.default
+    document = {
+        "name": parameter.name,
+        "in": "query",
+        "required": False,
+        "description": parameter.description,
+        "schema": schema,
+    }
+    if parameter.example is not None:
+        document["example"] = parameter.example
+    return document
+
+
+def _enveloped(envelope: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    schema = {key: value for key, value in envelope.items() if key != "title"}
+    return schema | {"properties": {**envelope["properties"], "data": data}}
+
+
+def _success(operation: Operation, answer: dict[str, Any] | None) -> dict[str, Any]:
+    if answer is None:
+        return {
+            "description": "This document.",
+            "content": {"application/json": {"schema": {"type": "object", "required": ["openapi", "info", "paths"]}}},
+        }
+    example = {
+        "ok": True,
+        "version": "v2",
+        "generated_at": "2026-06-06T00:00:00+02:00",
+        "broadcaster": EXAMPLE_BROADCASTER,
+        "data": operation.example,
+    }
+    names = ["RateLimit-Policy", "RateLimit", "Cache-Control"]
+    if operation.method == "GET":
+        names = ["Streamkit-Position", "Age", *names]
+    return {
+        "description": operation.summary + ".",
+        "headers": _header_references(names),
+        "content": {"application/json": {"schema": answer, "example": example}},
+    }
+
+
+def _failures(operation: Operation) -> dict[str, Any]:
+    by_status: dict[int, list[ProblemKind]] = {}
+    for code in problem_codes(operation):
+        by_status.setdefault(PROBLEMS[code].status, []).append(PROBLEMS[code])
+    return {str(status): _failure(operation, status, kinds) for status, kinds in sorted(by_status.items())}
+
+
+def _failure(operation: Operation, status: int, kinds: Sequence[ProblemKind]) -> dict[str, Any]:
+    names = {401: ["WWW-Authenticate"], 405: ["Allow"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, [])
+    if operation.scope is not None and status in (400, 409, 429, 503):
+        names = [*names, "RateLimit-Policy", "RateLimit"]
+    return {
+        "description": f"{HTTPStatus(status).phrase}. " + " ".join(f"`{kind.code}`: {kind.when}" for kind in kinds),
+        "headers": _header_references([*names, "Cache-Control"]),
+        "content": {
+            "application/problem+json": {
+                "schema": {
+                    "allOf": [
+                        {"$ref": "#/components/schemas/Failure"},
+                        {"properties": {"error": {"enum": [kind.code for kind in kinds]}, "status": {"const": status}}},
+                    ]
+                },
+                "examples": {kind.code: {"value": _example(operation, kind)} for kind in kinds},
+            }
+        },
+    }
+
+
+def _example(operation: Operation, kind: ProblemKind) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "ok": False,
+        "error": kind.code,
+        "message": kind.message,
+        "type": f"urn:streamkit:problem:{kind.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": kind.message,
+        "instance": operation.path,
+    }
+    if kind.code == "invalid_body":
+        example["errors"] = [{"path": "$.title", "message": "Expected `str`, got `int`"}]
+    return example
+
+
+def _header_references(names: Sequence[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

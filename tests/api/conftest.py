@@ -1,0 +1,16 @@
+"""Fixtures of the api room's tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.api.house import House, serving
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """A house that serves, without a rate limit."""
+    async with serving(House()) as served:
+        yield served
