@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from schemas.errors import BadSettings
 from streamkit.log.protocol import EventLog
+
+_ADDRESSES = re.compile(r"[^/,\s]+:\d+(,[^/,\s]+:\d+)*")
 
 
 async def open_log(
@@ -21,6 +24,12 @@ async def open_log(
 
         return await SqliteLog.open(
             data_dir / "log.sqlite", partitions=partitions, dead_letter_max_bytes=dead_letter_max_bytes
+        )
+    if url.startswith("kafka://") and _ADDRESSES.fullmatch(url.removeprefix("kafka://")):
+        from streamkit.log.kafka import KafkaLog
+
+        return await KafkaLog.open(
+            url.removeprefix("kafka://"), partitions=partitions, dead_letter_max_bytes=dead_letter_max_bytes
         )
     raise BadSettings(
         f"STREAMKIT_LOG_URL is {url!r}; it has to be sqlite: (a file in the data folder) "
