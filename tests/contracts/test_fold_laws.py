@@ -4,8 +4,8 @@
 twice changes nothing; 3. rebuild equals live; 4. no clock, no random, no sequence inside a fold; 5. the order of the
 log decides only which copy of a duplicate stands and ties in `received_at`.
 
-`LAW_EXAMPLES=5000 pytest tests/contracts/test_fold_laws.py` hunts with fresh random logs; without it the same few
-examples run every time.
+`LAW_EXAMPLES=5000` hunts with fresh random logs, `LAW_SEEDS=200` with longer ones; without them the same few examples
+run every time.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from schemas.read_models import QUERIES, READ_MODELS
 from tests.harness import Folded, fold
 from tests.oracle import Oracle
 from tests.oracle_rows import Numbers
-from tests.strategies import PLATFORMS, USERS, logs, moments
+from tests.strategies import BASES, PLATFORMS, USERS, logs, moments, seeded_log
 
-HUNT = "LAW_EXAMPLES" in os.environ
+HUNT = "LAW_EXAMPLES" in os.environ or "LAW_SEEDS" in os.environ
 
 
 def laws(examples: int) -> settings:
     """So many examples, always the same ones; while hunting, LAW_EXAMPLES new ones."""
     return settings(
-        max_examples=int(os.environ["LAW_EXAMPLES"]) if HUNT else examples,
+        max_examples=int(os.environ.get("LAW_EXAMPLES", examples)),
         deadline=None,
         derandomize=not HUNT,
         print_blob=HUNT,
@@ -199,6 +199,26 @@ def test_law_0_the_answers_are_the_oracles(log: list[Event], data: st.DataObject
     oracle = Oracle(log)
     with _files() as folder, fold(log, path=folder / "a.duckdb", batches=data.draw(_splits(len(log)))) as folded:
         check(folded, oracle, _asks(oracle, data))
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("LAW_SEEDS", "2"))))
+def test_laws_0_to_3_on_a_longer_log(seed: int) -> None:
+    """A few thousand events, so that duplicates lie many batches apart and rankings have ties to break."""
+    rng = random.Random(seed)
+    log = seeded_log(seed, rng.choice((40, 400, 3000)) if HUNT else 1500)
+    oracle = Oracle(log)
+    sizes = [rng.randint(1, 1 + len(log) // 4) for _ in range(6)]
+    with _files() as folder, fold(log, path=folder / "a.duckdb", batches=sizes) as split:
+        with fold(log, path=folder / "b.duckdb") as whole:
+            assert split.digest() == whole.digest()
+        for user_id in USERS:
+            expiries = [row.value for row in oracle.numbers(user_id).active_rows(PLATFORMS, EPOCH)]
+            for _ in range(4):
+                ask: Parameters = {"now_us": _us(rng.choice([BASES[0], *expiries])) - rng.randint(0, 1), "limit": 100}
+                ask |= {"platforms": rng.choice([["kick", "twitch"], ["twitch"]]), "type": rng.choice([None, *KINDS])}
+                check(split, oracle, [(user_id, q.name, {k: ask[k] for k in q.parameters}) for q in QUERIES.values()])
+        once = split.digest()
+        assert split.more(log[::-1]).digest() == once
 
 
 @given(log=logs(), data=st.data())
