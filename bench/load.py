@@ -119,8 +119,13 @@ class _Connection(asyncio.Protocol):
         self.run.closed()
 
 
-async def _main(job: Job) -> Result:
+def _requests(job: Job) -> list[bytes]:
     requests: list[bytes] = pickle.loads(Path(job.requests_path).read_bytes())
+    return requests
+
+
+async def _main(job: Job) -> Result:
+    requests = _requests(job)
     loop = asyncio.get_running_loop()
     run = _Run(job, requests)
     await asyncio.gather(
