@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import aiohttp
 import msgspec
@@ -53,13 +53,19 @@ class KickKeys:
 
     `pinned_pem`, from the settings, is final: it is never refetched. None: Kick's documented key to begin with; after
     a signature that it does not explain, Kick's own is fetched from `fetch_url`, at most once a minute and once at a
-    time, so that forged traffic cannot make us hammer Kick.
+    time, so that forged traffic cannot make us hammer Kick. `also_trusted` keys (PEM) count beside it: the sandbox's.
     """
 
     def __init__(
-        self, pinned_pem: str | None, fetch_url: str | None = None, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        pinned_pem: str | None,
+        fetch_url: str | None = None,
+        *,
+        also_trusted: Sequence[str] = (),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._key = parse_public_key(pinned_pem or kick.DOCUMENTED_PUBLIC_KEY)
+        self._also_trusted = tuple(parse_public_key(pem) for pem in also_trusted)
         self._fetch_url = fetch_url if pinned_pem is None else None
         self._monotonic = monotonic
         self._fetched_at: float | None = None
@@ -70,7 +76,7 @@ class KickKeys:
 
         Never raises; cancellation leaves a fetch under way to the others who wait for it.
         """
-        if kick.verify(delivery, self._key):
+        if kick.verify(delivery, self._key) or any(kick.verify(delivery, key) for key in self._also_trusted):
             return True
         return await self._refetch() and kick.verify(delivery, self._key)
 

@@ -35,6 +35,7 @@ class Readiness(Struct, frozen=True):
 
 class _Details(Struct, frozen=True):
     status: str
+    rooms: tuple[str, ...] | UnsetType = UNSET
     reasons: tuple[str, ...] | UnsetType = UNSET
     positions: dict[str, int] | UnsetType = UNSET
     ends: dict[str, int] | UnsetType = UNSET
@@ -45,15 +46,18 @@ class _Details(Struct, frozen=True):
 Ready = Callable[[], Awaitable[Readiness]]
 
 
-def add_health_routes(app: web.Application, *, ready: Ready, token: str) -> None:
-    """Add the three paths. Without `token` as bearer, `/readyz` tells the status alone and `/metrics` is 401."""
+def add_health_routes(app: web.Application, *, ready: Ready, token: str, rooms: tuple[str, ...]) -> None:
+    """Add the three paths. Without `token` as bearer, `/readyz` tells the status alone and `/metrics` is 401.
+
+    `rooms` are named in the details.
+    """
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
 
     async def readyz(request: web.Request) -> web.Response:
         readiness = await ready()
-        details = _describe(readiness) if _knows(request, token) else _Details(_status(readiness))
+        details = _describe(readiness, rooms) if _knows(request, token) else _Details(_status(readiness))
         return web.Response(
             status=200 if readiness.serving else 503,
             body=msgspec.json.encode(details),
@@ -75,12 +79,13 @@ def add_health_routes(app: web.Application, *, ready: Ready, token: str) -> None
     app.router.add_get("/metrics", metrics)
 
 
-def _describe(readiness: Readiness) -> _Details:
+def _describe(readiness: Readiness, rooms: tuple[str, ...]) -> _Details:
     progress = readiness.progress
     if progress is None:
-        return _Details(_status(readiness), readiness.reasons)
+        return _Details(_status(readiness), rooms, readiness.reasons)
     return _Details(
         _status(readiness),
+        rooms,
         readiness.reasons,
         progress.positions,
         progress.ends,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from ingest.codecs import kick, twitch
 from ingest.codecs.delivery import Delivery as Received
 from schemas.event import Event
-from streamkit.simulation.delivery import SANDBOX_STREAMER, Delivery, Streamer
+from streamkit.simulation.delivery import SANDBOX_STREAMER, Delivery, Fact, Streamer
 
 CODECS = {"kick": kick, "twitch": twitch}
 
@@ -30,3 +30,8 @@ def events_of(deliveries: Iterable[Delivery], user_id: int) -> list[Event]:
     """The events of all deliveries, repeats included, in their order."""
     events = (event_of(delivery, user_id) for delivery in deliveries)
     return [event for event in events if event is not None]
+
+
+def told(deliveries: Iterable[Delivery]) -> list[Fact]:
+    """The facts of all deliveries, repeats included."""
+    return [delivery.fact for delivery in deliveries if delivery.fact is not None]

@@ -8,27 +8,29 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 import aiohttp
+import msgspec
 from msgspec import Struct
 
 from schemas.errors import Retry
-from streamkit.simulation.delivery import Delivery
+from streamkit.simulation.delivery import Delivery, Fact
 
 CONNECTIONS = 32
 
 
-class Sent(Struct):
+class Sent(Struct, kw_only=True):
     """What came of the deliveries. Latencies in seconds, from the request to the complete answer.
 
-    `accepted` were answered 2xx; of these `parked` are not on the log although they tell a fact (no position came
-    back). `rejected` counts the other answers by status, `failed` the requests without any.
+    `accepted` counts the answers 2xx, and `facts` are what those deliveries told; `parked` of them are not on the
+    log (no position came back). `rejected` counts the other answers by status, `failed` the requests without any.
     """
 
-    accepted: list[Delivery]
-    parked: int
-    rejected: Counter[int]
-    failed: int
-    latencies_s: list[float]
-    elapsed_s: float
+    facts: list[Fact] = []
+    accepted: int = 0
+    parked: int = 0
+    rejected: Counter[int] = msgspec.field(default_factory=Counter)
+    failed: int = 0
+    latencies_s: list[float] = []
+    elapsed_s: float = 0.0
 
     def percentile_ms(self, share: float) -> float:
         """The latency that `share` of the answers stayed under, in milliseconds; 0 without answers."""
@@ -52,13 +54,14 @@ async def send(
     rate: float | None = None,
     connections: int = CONNECTIONS,
     on_answer: Callable[[Delivery, int], None] | None = None,
+    into: Sent | None = None,
 ) -> Sent:
     """Post every delivery to `url`, `rate` a second (None: as fast as `connections` allow).
 
     Deliveries are drawn when their turn comes. `on_answer` is told each answer's status (0: none came). Cancellation
-    leaves the requests under way unanswered.
+    leaves the requests under way unanswered. `into` is filled as answers come, and is what is given back.
     """
-    sent = Sent([], 0, Counter(), 0, [], 0.0)
+    sent = Sent() if into is None else into
     source = iter(deliveries)
     began = time.perf_counter()
     turns = 0
@@ -94,8 +97,10 @@ async def _post(http: aiohttp.ClientSession, url: str, delivery: Delivery, sent:
         return 0
     sent.latencies_s.append(time.perf_counter() - started)
     if 200 <= answer.status < 300:
-        sent.accepted.append(delivery)
-        sent.parked += delivery.fact is not None and "Streamkit-Position" not in answer.headers
+        sent.accepted += 1
+        if delivery.fact is not None:
+            sent.facts.append(delivery.fact)
+            sent.parked += "Streamkit-Position" not in answer.headers
     else:
         sent.rejected[answer.status] += 1
     return answer.status

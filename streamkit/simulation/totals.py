@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from streamkit.simulation.delivery import Delivery, Fact
+from streamkit.simulation.delivery import Fact
 
 NOT_STORED = {"channel.subscription.gift_received", "platform.subscription.revoked"}
 COINS = {"channel.followed": 10, "channel.subscription.new": 100, "channel.subscription.renewal": 100}
@@ -51,9 +51,9 @@ class Totals(Struct, frozen=True):
     stream_titles: dict[str, str | None]
 
 
-def totals(deliveries: Iterable[Delivery]) -> Totals:
-    """The totals for deliveries that a receiver took in; repeats of a fact count once."""
-    facts = {id(delivery.fact): delivery.fact for delivery in deliveries if delivery.fact is not None}.values()
+def totals(told: Iterable[Fact]) -> Totals:
+    """The totals for the facts of deliveries that a receiver took in; a fact that comes again counts once."""
+    facts = {id(fact): fact for fact in told}.values()
     by_kind: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         by_kind[fact.kind].append(fact)

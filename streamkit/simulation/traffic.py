@@ -57,27 +57,18 @@ def traffic(
         yield from world.choose.choices(scenes, weights)[0](world)
 
 
-def disturb(
-    deliveries: Sequence[Delivery], seed: int, *, duplicates: float = 0.0, shuffle: float = 0.0
-) -> list[Delivery]:
+def disturb(deliveries: Sequence[Delivery], seed: int, *, repeated: int = 0, shuffle: float = 0.0) -> list[Delivery]:
     """The same facts as a bad network brings them.
 
-    A share `duplicates` of what is given back are repeats: under the same message id, or, where the platform's body
-    tells that it is the same fact, under another. A share `shuffle` comes up to 50 places late.
+    `repeated` of what is given back are repeats: under the same message id, or, where the platform's body tells that
+    it is the same fact, under another. A share `shuffle` comes up to 50 places late.
     """
     rng = random.Random(f"{seed} disturbed")
     placed = [(float(place), delivery) for place, delivery in enumerate(deliveries)]
-    fresh = len(placed)
-    for _ in range(repeats(fresh, duplicates)):
-        place, delivery = placed[rng.randrange(fresh)]
+    for place, delivery in rng.choices(placed[:], k=repeated):
         placed.append((place + rng.uniform(0.5, 50), _again(delivery, rng)))
     late = [(place + rng.uniform(1, 50) if rng.random() < shuffle else place, delivery) for place, delivery in placed]
     return [delivery for _, delivery in sorted(late, key=lambda entry: entry[0])]
-
-
-def repeats(fresh: int, share: float) -> int:
-    """How many repeats beside `fresh` deliveries make up `share` of all."""
-    return round(fresh * share / (1 - share))
 
 
 def _again(delivery: Delivery, rng: random.Random) -> Delivery:

@@ -46,7 +46,7 @@ async def room() -> _Room:
 @pytest.fixture
 async def server(room: _Room) -> AsyncIterator[Server]:
     app = web.Application()
-    add_health_routes(app, ready=room.ready, token="internal-token")
+    add_health_routes(app, ready=room.ready, token="internal-token", rooms=("projector",))
     app.router.add_get("/slow", room.slow)
     app.router.add_get("/broken", room.broken)
     server = await serve(app, "127.0.0.1", 0, grace_s=1.0)
@@ -185,6 +185,7 @@ async def test_readyz_tells_reasons_and_progress_to_the_internal_token_only(serv
         async with http.get("/readyz", headers=TOKEN) as answer:
             assert await answer.json() == {
                 "status": "degraded",
+                "rooms": ["projector"],
                 "reasons": ["Redis is away"],
                 "positions": {"0": 3},
                 "ends": {"0": 5},
@@ -193,7 +194,8 @@ async def test_readyz_tells_reasons_and_progress_to_the_internal_token_only(serv
             }
         room.readiness = Readiness(("starting",), serving=False)
         async with http.get("/readyz", headers=TOKEN) as answer:
-            assert (answer.status, await answer.json()) == (503, {"status": "unavailable", "reasons": ["starting"]})
+            told = {"status": "unavailable", "rooms": ["projector"], "reasons": ["starting"]}
+            assert (answer.status, await answer.json()) == (503, told)
 
 
 async def test_metrics_want_the_internal_token(server: Server) -> None:

@@ -13,7 +13,7 @@ from streamkit.simulation.signing import SANDBOX_TWITCH_SECRET, sandbox_kick_key
 from streamkit.simulation.totals import totals
 from streamkit.simulation.traffic import disturb, traffic
 from tests.oracle import Oracle
-from tests.simulated import event_of, events_of
+from tests.simulated import event_of, events_of, told
 
 START = datetime(2026, 11, 24, 23, 58, 30, tzinfo=UTC)
 
@@ -21,8 +21,8 @@ START = datetime(2026, 11, 24, 23, 58, 30, tzinfo=UTC)
 @pytest.mark.parametrize("seed", range(6))
 def test_totals_agree_with_codecs_and_oracle(seed: int) -> None:
     fresh = list(islice(traffic(seed, start=START, interval=timedelta(milliseconds=150)), 1_500))
-    sent = disturb(fresh, seed, duplicates=0.15, shuffle=0.4)
-    shown, oracle = totals(sent), Oracle(events_of(sent, 1))
+    sent = disturb(fresh, seed, repeated=250, shuffle=0.4)
+    shown, oracle = totals(told(sent)), Oracle(events_of(sent, 1))
     now = sent[-1].sent_at + timedelta(minutes=5)
     platforms = ("kick", "twitch")
     overview = oracle.overview(1, platforms, now)

@@ -1,0 +1,333 @@
+"""The command line, and the one place that knows all rooms: it puts them together and starts them in order.
+
+A room's modules are imported when its command runs, so that the small commands stay quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import uvloop
+from aiohttp import web
+from msgspec import Struct
+
+from schemas.errors import Retry, StreamkitError
+from streamkit import addresses, lifecycle
+from streamkit.cli.accounts import accounts
+from streamkit.cli.common import EXIT_INTERRUPTED, command_settings, exit_code_of, fail, opened_log
+from streamkit.cli.credentials import credentials
+from streamkit.cli.dead_letters import dead_letters
+from streamkit.cli.demo import demo_command
+from streamkit.cli.log import log
+from streamkit.cli.settings import settings as settings_command
+from streamkit.cli.simulate import simulate
+from streamkit.cli.status import status
+from streamkit.cli.tokens import tokens
+from streamkit.credentials import Credentials
+from streamkit.directory import Directory
+from streamkit.health import Progress, Readiness, add_health_routes
+from streamkit.keys import Keys, keys_of
+from streamkit.lifecycle import Start, Watch, run_until_signalled
+from streamkit.log.protocol import EVENTS, EventLog
+from streamkit.redis import SoftState, open_soft_state
+from streamkit.settings import Settings, check_listen
+from streamkit.simulation.sandbox import register_sandbox
+from streamkit.simulation.signing import SANDBOX_TWITCH_SECRET, sandbox_kick_public_key
+
+if TYPE_CHECKING:
+    from api.app import ApiRoom
+    from ingest.app import IngestRoom
+    from projector.run import Projector
+    from streamkit.reads import ReadModels
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="streamkit", message="streamkit %(version)s")
+def cli() -> None:
+    """StreamKit: every event of Kick and Twitch on one log, and the numbers folded from it over one API.
+
+    \b
+    Examples:
+      streamkit up
+      streamkit accounts add --name Streamer --kick streamer_name:84635624
+      streamkit credentials issue --user-id 1
+    """
+
+
+class Place(Struct, frozen=True):
+    """Where a process listens, and which rooms it serves."""
+
+    rooms: tuple[str, ...]
+    host: str
+    port: int
+
+
+class Parts(Struct, frozen=True):
+    """What every room stands on. The directory follows the control topic until the stack closes."""
+
+    settings: Settings
+    keys: Keys
+    token: str
+    log: EventLog
+    directory: Directory
+    soft: SoftState
+
+
+async def _parts(stack: AsyncExitStack, settings: Settings, keys: Keys, watch: Watch) -> Parts:
+    log = await stack.enter_async_context(opened_log(settings))
+    directory = Directory()
+    watch.start(stack, "directory", directory.follow(log, stop=asyncio.Event()))
+    await directory.ready()
+    soft = await open_soft_state(settings.redis_url, log.log_id)
+    stack.push_async_callback(soft.close)
+    return Parts(settings, keys, settings.internal_token or keys.internal_token, log, directory, soft)
+
+
+async def _ingest(stack: AsyncExitStack, parts: Parts) -> IngestRoom:
+    from ingest.app import IngestRoom
+    from ingest.kick_keys import KickKeys
+
+    settings = parts.settings
+    secrets = [settings.twitch_webhook_secret, settings.twitch_webhook_secret_previous]
+    trusted: tuple[str, ...] = ()
+    if settings.sandbox:
+        secrets.append(SANDBOX_TWITCH_SECRET)
+        trusted = (sandbox_kick_public_key(),)
+        await register_sandbox(parts.log, parts.directory)
+    room = IngestRoom(
+        parts.log,
+        parts.directory,
+        parts.soft,
+        twitch_secrets=tuple(secret for secret in secrets if secret is not None),
+        kick_keys=KickKeys(
+            settings.kick_public_key, f"{settings.kick_api_url}/public/v1/public-key", also_trusted=trusted
+        ),
+        kick_webhook_token=settings.kick_webhook_token,
+        dead_letter_max_bytes=settings.dead_letter_max_bytes,
+    )
+    await room.start()
+    stack.push_async_callback(room.close)
+    return room
+
+
+async def _projector(stack: AsyncExitStack, parts: Parts) -> Projector:
+    from projector.run import Projector
+
+    projector = Projector(parts.log, parts.settings.data_dir)
+    stack.push_async_callback(projector.close)
+    await projector.start()
+    projector.on_change(parts.soft.publish)
+    return projector
+
+
+async def _api(stack: AsyncExitStack, parts: Parts, reads: ReadModels) -> ApiRoom:
+    from api.app import ApiRoom
+
+    settings = parts.settings
+    room = ApiRoom(
+        reads,
+        parts.directory,
+        Credentials(parts.directory, parts.keys),
+        parts.soft,
+        timezone=settings.timezone,
+        rate_limit=settings.rate_limit,
+        cors_origins=settings.cors_origins,
+    )
+    await room.start()
+    stack.push_async_callback(room.close)
+    return room
+
+
+async def _serve(stack: AsyncExitStack, parts: Parts, app: web.Application, place: Place, health: _Health) -> str:
+    add_health_routes(app, ready=health.readiness, token=parts.token, rooms=place.rooms)
+    server = await lifecycle.serve(app, place.host, place.port)
+    stack.push_async_callback(server.close)
+    stack.callback(health.drain)
+    stack.enter_context(addresses.announced(parts.settings.data_dir, place.rooms, server.url))
+    return server.url
+
+
+class _Health:
+    """What `/readyz` tells: the rooms' reasons, the projector's progress, and that a stop has begun."""
+
+    def __init__(self, *reasons: Callable[[], list[str]], projector: Projector | None = None) -> None:
+        self._reasons = reasons
+        self._projector = projector
+        self._draining = False
+
+    def drain(self) -> None:
+        """From now on this process takes no new work."""
+        self._draining = True
+
+    async def readiness(self) -> Readiness:
+        """Asks the log for its ends; does not raise."""
+        if self._draining:
+            return Readiness(("The process is stopping.",), serving=False)
+        reasons = [reason for room in self._reasons for reason in room()]
+        progress = None
+        if self._projector is not None:
+            try:
+                lag = await self._projector.lag()
+                progress = Progress(
+                    {str(partition): position for partition, position in lag.positions.items()},
+                    {str(partition): end for partition, end in lag.ends.items()},
+                    lag.lag_events,
+                    lag.lag_s,
+                )
+            except Retry as away:
+                reasons.append(str(away))
+            if self._projector.stopped is not None:
+                reasons.append(self._projector.stopped)
+        return Readiness(tuple(dict.fromkeys(reasons)), progress=progress)
+
+
+def _soft_reasons(soft: SoftState) -> Callable[[], list[str]]:
+    return lambda: [] if soft.connected else ["Redis is away: duplicates are known from the fold alone."]
+
+
+def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
+    """All rooms in one process, on one port."""
+    keys = keys_of(settings, create=True)
+
+    async def start(stack: AsyncExitStack) -> str:
+        parts = await _parts(stack, settings, keys, watch)
+        projector = await _projector(stack, parts)
+        api = await _api(stack, parts, projector.reads)
+        ingest = await _ingest(stack, parts)
+        app = web.Application()
+        api.add_routes(app)
+        ingest.add_routes(app)
+        health = _Health(_soft_reasons(parts.soft), ingest.readiness, api.readiness, projector=projector)
+        return await _serve(stack, parts, app, place, health)
+
+    return start
+
+
+def _start_ingest(settings: Settings, place: Place, watch: Watch) -> Start:
+    keys = keys_of(settings, create=False)
+
+    async def start(stack: AsyncExitStack) -> str:
+        parts = await _parts(stack, settings, keys, watch)
+        room = await _ingest(stack, parts)
+        app = web.Application()
+        room.add_routes(app)
+        return await _serve(stack, parts, app, place, _Health(_soft_reasons(parts.soft), room.readiness))
+
+    return start
+
+
+def _start_projector(settings: Settings, place: Place, watch: Watch) -> Start:
+    keys = keys_of(settings, create=False)
+
+    async def start(stack: AsyncExitStack) -> str:
+        from projector.read_port import add_routes
+
+        parts = await _parts(stack, settings, keys, watch)
+        projector = await _projector(stack, parts)
+        app = web.Application(client_max_size=1 << 20)
+        add_routes(app, projector, parts.token)
+        return await _serve(stack, parts, app, place, _Health(_soft_reasons(parts.soft), projector=projector))
+
+    return start
+
+
+def _start_api(settings: Settings, place: Place, watch: Watch) -> Start:
+    keys = keys_of(settings, create=False)
+
+    async def start(stack: AsyncExitStack) -> str:
+        from api.remote import RemoteReadModels
+
+        parts = await _parts(stack, settings, keys, watch)
+        urls = settings.projector_urls or (addresses.DEFAULT_PROJECTOR_URL,)
+        reads = RemoteReadModels(urls, parts.token, partitions=parts.log.partitions(EVENTS), log_id=parts.log.log_id)
+        stack.push_async_callback(reads.close)
+        await reads.start()
+        room = await _api(stack, parts, reads)
+        app = web.Application()
+        room.add_routes(app)
+        return await _serve(stack, parts, app, place, _Health(room.readiness))
+
+    return start
+
+
+Room = Callable[[Settings, Place, Watch], Start]
+
+ROOMS: tuple[tuple[str, tuple[str, ...], Room, int, str], ...] = (
+    ("up", ("ingest", "projector", "api"), start_up, 8080, "All rooms in one process: the whole of StreamKit."),
+    ("ingest", ("ingest",), _start_ingest, 8081, "The ingest room alone: webhooks in, events onto the log."),
+    ("projector", ("projector",), _start_projector, 8082, "The projector alone: the log folded; its read port."),
+    ("api", ("api",), _start_api, 8080, "The api room alone; it asks the projectors of STREAMKIT_PROJECTOR_URLS."),
+)
+
+
+def _room_command(name: str, rooms: tuple[str, ...], room: Room, default_port: int, what: str) -> click.Command:
+    def command(host: str | None, port: int | None) -> None:
+        _run_room(rooms, room, default_port, host, port)
+
+    options = [
+        click.Option(["--host"], help="Where to listen [default: STREAMKIT_HOST, 127.0.0.1]."),
+        click.Option(
+            ["--port"],
+            type=click.IntRange(0, 65535),
+            help=f"0 picks a free one [default: STREAMKIT_PORT, {default_port}].",
+        ),
+    ]
+    example = f"\b\nExample:\n  streamkit {name} --port {default_port}"
+    told = f"{what} Prints `ready URL` on stdout when it serves; SIGTERM and Ctrl-C drain and stop it.\n\n{example}"
+    return click.Command(name, callback=command, params=list(options), help=told, short_help=what)
+
+
+def _run_room(rooms: tuple[str, ...], room: Room, default_port: int, host: str | None, port: int | None) -> None:
+    async def work() -> None:
+        settings = command_settings()
+        chosen = host or settings.host
+        check_listen(settings, chosen)
+        place = Place(rooms, chosen, next(p for p in (port, settings.port, default_port) if p is not None))
+        watch = Watch()
+        await run_until_signalled(room(settings, place, watch), watch=watch)
+
+    run_served(work)
+
+
+def run_served(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a long-lived command on uvloop; whatever stops it is one sentence on stderr and an exit code."""
+    try:
+        uvloop.run(work())
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except StreamkitError as error:
+        fail(str(error), exit_code_of(error), as_json=False)
+
+
+def _start_demo(settings: Settings, host: str, port: int, watch: Watch) -> Start:
+    return start_up(settings, Place(ROOMS[0][1], host, port), watch)
+
+
+for _entry in ROOMS:
+    cli.add_command(_room_command(*_entry))
+for _command in (
+    demo_command(_start_demo, run_served),
+    accounts,
+    credentials,
+    tokens,
+    log,
+    dead_letters,
+    status,
+    simulate,
+    settings_command,
+):
+    cli.add_command(_command)
+
+
+def main() -> NoReturn:
+    """The `streamkit` program."""
+    cli()
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    main()

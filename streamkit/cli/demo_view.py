@@ -1,0 +1,143 @@
+"""What the demo shows: a live table on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+from msgspec import Struct
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from streamkit.simulation.sender import Sent
+from streamkit.simulation.totals import totals
+
+API = "/api/public/v2"
+LINE_EVERY_S = 2.0
+
+
+class Access(Struct, frozen=True):
+    """The three credentials of the sandbox streamer."""
+
+    client_id: str
+    client_secret: str
+    jwt: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """As the API wants them."""
+        return {
+            "X-Client-Id": self.client_id,
+            "X-Client-Secret": self.client_secret,
+            "Authorization": f"Bearer {self.jwt}",
+        }
+
+    def curl(self, url: str) -> str:
+        """A command line that asks for the overview."""
+        headers = " ".join(f'-H "{name}: {value}"' for name, value in self.headers.items())
+        return f'curl -s "{url}{API}/overview" {headers}'
+
+
+class DemoView:
+    """Shown from `with` to its end. `agrees`: the API's numbers were those of the deliveries at the last look."""
+
+    def __init__(self, url: str, access: Access) -> None:
+        self._url = url
+        self._access = access
+        self._console = Console()
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._began = time.monotonic()
+        self._next_line = 0.0
+        self.agrees = False
+
+    def __enter__(self) -> DemoView:
+        print("StreamKit demo: a sandbox streamer on Kick and Twitch, simulated traffic, everything in this process.")
+        print(f"Ask the API yourself, in another terminal:\n\n{self._access.curl(self._url)}\n", flush=True)
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    async def refresh(self, http: aiohttp.ClientSession, sent: Sent, *, last: bool = False) -> None:
+        """Ask the API and show it beside what was sent. Raises aiohttp.ClientError when it does not answer."""
+        expected = await asyncio.to_thread(totals, list(sent.facts))
+        overview = await self._ask(http, "overview")
+        numbers = _numbers(expected, overview)
+        self.agrees = all(told == shown for _, told, shown in numbers)
+        if self._live is not None:
+            kicks, coins, events = [
+                await self._ask(http, name) for name in ("kicks", "coins", "events-history?limit=8")
+            ]
+            self._live.update(Group(self._pulse(sent), _table(numbers), _lists(kicks, coins, events)), refresh=True)
+        elif last is self.agrees or not last:
+            self._line(sent, numbers, last=last)
+
+    async def _ask(self, http: aiohttp.ClientSession, path: str) -> Any:
+        async with http.get(f"{self._url}{API}/{path}", headers=self._access.headers) as answer:
+            return (await answer.json())["data"]
+
+    def _pulse(self, sent: Sent) -> Text:
+        seconds = time.monotonic() - self._began
+        return Text(
+            f"{seconds:5.0f} s   {sent.accepted} deliveries answered 2xx ({sent.accepted / seconds:.0f}/s), "
+            f"{sent.rejected.total() + sent.failed} not   "
+            f"p50 {sent.percentile_ms(0.5):.1f} ms   p99 {sent.percentile_ms(0.99):.1f} ms   Ctrl-C ends it"
+        )
+
+    def _line(self, sent: Sent, numbers: list[tuple[str, Any, Any]], *, last: bool) -> None:
+        now = time.monotonic()
+        if now < self._next_line and not last:
+            return
+        self._next_line = now + LINE_EVERY_S
+        told = "  ".join(f"{name} {shown}/{told}" for name, told, shown in numbers if isinstance(told, int))
+        print(f"{self._pulse(sent).plain.removesuffix('   Ctrl-C ends it')}\n  served/sent: {told}", flush=True)
+
+
+def _numbers(expected: Any, overview: Any) -> list[tuple[str, Any, Any]]:
+    """Name, by the deliveries, by the API."""
+    subscriptions, coins = overview["subscriptions"], overview["coins"]
+    platforms = overview["stream_status"]["platforms"]
+    return [
+        ("events", expected.events.total, overview["events"]["total"]),
+        ("new subscriptions", expected.subscriptions.new, subscriptions["new"]),
+        ("renewals", expected.subscriptions.resubs, subscriptions["resubs"]),
+        ("gifted", expected.subscriptions.gifted, subscriptions["gifted"]),
+        ("active", expected.subscriptions.active, subscriptions["active"]),
+        ("coins", expected.coins.total_coins, coins["total_coins"]),
+        ("viewers with coins", expected.coins.users_count, coins["users_count"]),
+        ("kicks", expected.kicks.total_kicks, overview["kicks"]["total_kicks"]),
+        *(
+            (f"title on {name}", expected.stream_titles[name], platforms[name].get("stream_title"))
+            for name in ("kick", "twitch")
+        ),
+    ]
+
+
+def _table(numbers: list[tuple[str, Any, Any]]) -> Table:
+    table = Table("", "by the deliveries", "by the API", title="GET /api/public/v2/overview", title_justify="left")
+    for name, told, shown in numbers:
+        table.add_row(name, str(told), Text(str(shown), style="green" if told == shown else "yellow"))
+    return table
+
+
+def _lists(kicks: Any, coins: Any, events: Any) -> Table:
+    table = Table("top gifters (kicks)", "most coins", "newest events", show_lines=False)
+    rows = max(len(events), 5)
+    columns = (
+        [f"{row['username']} {row['kicks']}" for row in kicks["top_gifters"]],
+        [f"{row['username']} {row['coins']}" for row in coins["leaderboard"]],
+        [f"{row['platform']:6} {row['type']} {row['actor'] or '-'} {row['message'] or ''}" for row in events],
+    )
+    for index in range(rows):
+        table.add_row(*(Text(column[index], no_wrap=True) if index < len(column) else "" for column in columns))
+    return table
