@@ -95,7 +95,7 @@ def add(
 
     async def work(settings: Settings) -> Broadcaster:
         async with opened_accounts(settings) as accounts:
-            return await _add(accounts, name, user_id, identities, primary or next(iter(identities), None))
+            return await add_broadcaster(accounts, name, user_id, identities, primary or next(iter(identities), None))
 
     added = run(work, as_json=as_json)
     text = f"Broadcaster {added.user_id} ({added.name}): {_platforms(added) or 'no platform connected'}."
@@ -103,14 +103,17 @@ def add(
     emit({"user_id": added.user_id}, f"{text}\n{hint}", as_json=as_json)
 
 
-async def _add(
+async def add_broadcaster(
     accounts: Accounts,
     name: str,
     user_id: int | None,
     identities: dict[PlatformName, Identity],
     primary: PlatformName | None,
 ) -> Broadcaster:
-    """Register, and only when the registration stands connect: another's record may have taken the id meanwhile."""
+    """Register, and only when the registration stands connect: another's record may have taken the id meanwhile.
+
+    Raises Failure when the user id or an identity is taken; what was registered for it is removed again.
+    """
     for platform, identity in identities.items():
         _check_free(accounts, platform, identity)
     own = await _register(accounts, name, user_id, primary)

@@ -1,0 +1,123 @@
+"""`streamkit credentials`: what is issued opens the API's door, and what is revoked does not."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from streamkit.cli.accounts import accounts
+from streamkit.cli.credentials import credentials
+from streamkit.cli.tokens import tokens
+from streamkit.keys import load_secret_key
+from tests.streamkit.cli.running import Ran, answer, invoke, issue
+
+
+def run(folder: Path, *arguments: str, **settings: str) -> Ran:
+    return invoke(credentials, *arguments, folder=folder, **settings)
+
+
+def test_issue_opens_the_door(folder: Path) -> None:
+    issued = issue(folder)
+    assert set(issued) == {"client_id", "client_secret", "jwt", "jti", "expires_at", "scopes"}
+    assert issued["scopes"] == ["read", "stream-info:write"]
+    assert issued["expires_at"].endswith("+00:00")
+    assert answer(folder, issued) == answer(folder, issued, "stream-info:write") == "ok"
+    assert answer(folder, issued, "events:write") == "insufficient_scope"
+    assert answer(folder, issued | {"client_secret": "sks_wrong"}) == "invalid_credentials"
+
+
+def test_scopes_and_days(folder: Path) -> None:
+    assert answer(folder, issue(folder, "--scopes", "events:write"), "events:write") == "ok"
+    assert answer(folder, issue(folder, "--expires-days", "0")) == "expired_jwt"
+
+
+def test_the_person_sees_the_three_headers(folder: Path) -> None:
+    text = run(folder, "issue", "--user-id", "1").out
+    assert all(header in text for header in ("X-Client-Id: skc_", "X-Client-Secret: sks_", "Authorization: Bearer ey"))
+
+
+def test_no_clear_secret_is_kept_anywhere(folder: Path) -> None:
+    issued = issue(folder)
+    with closing(sqlite3.connect(folder / "data" / "log.sqlite")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    files = b"".join(file.read_bytes() for file in (folder / "data").iterdir())
+    assert issued["client_id"].encode() in files
+    assert issued["client_secret"].encode() not in files
+    assert issued["jwt"].split(".")[2].encode() not in files
+
+
+def test_a_key_is_made_in_the_folder_of_the_log_and_used_again(folder: Path) -> None:
+    assert load_secret_key(folder / "data") is None
+    issue(folder)
+    key = load_secret_key(folder / "data")
+    assert key is not None
+    issue(folder)
+    assert load_secret_key(folder / "data") == key
+
+
+def test_another_key_than_the_logs_clients_have_is_pointed_at(folder: Path) -> None:
+    issue(folder)
+    ran = run(folder, "issue", "--user-id", "1", "--json", STREAMKIT_SECRET_KEY="B" * 43 + "=")
+    assert ran.exit_code == 0
+    assert "another secret key" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "said"),
+    [
+        (("issue", "--user-id", "9"), 1, "no broadcaster 9"),
+        (("issue", "--user-id", "1", "--scopes", "read everything"), 2, "read, stream-info:write, events:write"),
+        (("issue", "--user-id", "1", "--scopes", ""), 2, "no scope given"),
+        (("issue", "--user-id", "1", "--expires-days", "-1"), 2, "--expires-days"),
+        (("issue",), 2, "--user-id"),
+        (("rotate", "--client-id", "skc_none"), 1, "no client skc_none"),
+        (("rotate", "--client-id", "skc_none", "--overlap-s", "-1"), 2, "--overlap-s"),
+        (("revoke", "--client-id", "skc_none"), 1, "no client skc_none"),
+    ],
+)
+def test_refusals(folder: Path, arguments: tuple[str, ...], exit_code: int, said: str) -> None:
+    ran = run(folder, *arguments)
+    assert (ran.exit_code, ran.out) == (exit_code, "")
+    assert said in ran.err
+
+
+def test_rotate(folder: Path) -> None:
+    issued = issue(folder)
+    rotated = run(folder, "rotate", "--client-id", issued["client_id"], "--overlap-s", "60", "--json").document
+    assert set(rotated) == {"client_secret"}
+    assert answer(folder, issued) == answer(folder, issued | rotated) == "ok"
+    last = run(folder, "rotate", "--client-id", issued["client_id"], "--json").document
+    assert answer(folder, issued) == answer(folder, issued | rotated) == "invalid_credentials"
+    assert answer(folder, issued | last) == "ok"
+
+
+def test_revoke_and_list(folder: Path) -> None:
+    kept, gone = issue(folder), issue(folder)
+    for _ in range(2):
+        ran = run(folder, "revoke", "--client-id", gone["client_id"], "--json")
+        assert (ran.exit_code, ran.document) == (0, {})
+    assert answer(folder, gone) == "invalid_credentials"
+    assert answer(folder, kept) == "ok"
+    assert run(folder, "rotate", "--client-id", gone["client_id"]).exit_code == 1
+    ran = run(folder, "list", "--json")
+    assert {client["client_id"]: client["revoked"] for client in ran.document} == {
+        kept["client_id"]: False,
+        gone["client_id"]: True,
+    }
+    assert "sks_" not in ran.out + run(folder, "list").out
+
+
+def test_removing_the_broadcaster_shuts_its_clients_out(folder: Path) -> None:
+    issued = issue(folder)
+    invoke(accounts, "remove", "--user-id", "1", folder=folder)
+    assert answer(folder, issued) == "invalid_credentials"
+    listed = invoke(tokens, "list", "--json", folder=folder).document
+    assert [token["revoked"] for token in listed] == [True]
+
+
+def test_help_has_an_example_everywhere() -> None:
+    for name, command in credentials.commands.items():
+        assert f"streamkit credentials {name}" in (command.help or "")
