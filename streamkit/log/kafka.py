@@ -1,7 +1,7 @@
 """The event log in Kafka: idempotent, acks=all, compressed. This is the one file that imports aiokafka.
 
 Appends go down lanes (lanes.py) into one producer. Reads use consumers without a group, each at a position of its
-own: a read takes an idle one that stands where it wants to read, so that a reader who goes on never seeks.
+own: a read takes the idle one that stands where it wants to read, or a new one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from streamkit.log.kafka_settings import (
     check_settings,
     topic_settings,
 )
-from streamkit.log.lanes import Call, Item, Lane
+from streamkit.log.lanes import Lanes
 from streamkit.log.protocol import (
     CONTROL,
     EVENTS,
@@ -38,8 +38,6 @@ from streamkit.log.protocol import (
     Batch,
     PartitionInfo,
     Record,
-    check_sizes,
-    partition_of,
 )
 
 _REQUEST_TIMEOUT_MS = 10_000
@@ -47,15 +45,18 @@ _ANSWER_S = 5.0
 _OPEN_S = 20.0
 _FETCH_BYTES = 8 << 20
 _MAX_BATCH_BYTES = 64 << 20
+_BEYOND_END_POLL_S = 0.05
 _IDLE_CURSORS = 2
 
 
 class _Cursor:
-    """A consumer of one partition and where it stands (None: seek first)."""
+    """A consumer of one partition and where it stands (None: not known)."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self.consumer = consumer
         self.position: int | None = None
+        self.is_started = False
+        self.is_free = asyncio.Event()
 
 
 class KafkaLog:
@@ -73,11 +74,7 @@ class KafkaLog:
         self._offsets = self._consumer()
         self._idle: dict[TopicPartition, list[_Cursor]] = defaultdict(list)
         self._busy: set[_Cursor] = set()
-        self._lanes = {
-            (topic, partition): Lane(topic, partition, self._deliver)
-            for topic in TOPICS
-            for partition in range(self.partitions(topic))
-        }
+        self._lanes = Lanes({topic: self.partitions(topic) for topic in TOPICS}, self._deliver)
 
     @classmethod
     async def open(
@@ -98,7 +95,7 @@ class KafkaLog:
             async with asyncio.timeout(_OPEN_S):
                 count = await _ensure_topics(bootstrap, partitions, dead_letter_max_bytes)
                 log = cls(bootstrap, count, append_timeout_s)
-                await log._offsets.start()
+                await _start(log._offsets)
                 log._log_id = await log._identity()
         except BaseException as error:
             if log is not None:
@@ -126,7 +123,7 @@ class KafkaLog:
         Raises RecordTooLarge, LogUnavailable (not acknowledged in time; it may still come), LogClosed.
         """
         self._check_open()
-        return await self._append(topic, records, self._append_timeout_s)
+        return await self._lanes.append(topic, records, self._append_timeout_s)
 
     async def read(self, topic: str, partition: int, position: int, *, limit: int = 1000, wait_s: float = 0.0) -> Batch:
         """Up to `limit` records (64 MiB) from `position` on; waits up to `wait_s` seconds for the first.
@@ -163,7 +160,7 @@ class KafkaLog:
     async def info(self) -> list[PartitionInfo]:
         """Extent of every partition of every topic; the sizes are None (`kafka-log-dirs.sh` tells them)."""
         self._check_open()
-        places = [TopicPartition(topic, partition) for topic, partition in self._lanes]
+        places = [TopicPartition(topic, partition) for topic in TOPICS for partition in range(self.partitions(topic))]
         starts = await self._ask(self._offsets.beginning_offsets, places)
         ends = await self._ask(self._offsets.end_offsets, places)
         return [PartitionInfo(tp.topic, tp.partition, starts[tp], ends[tp], None) for tp in places]
@@ -173,24 +170,16 @@ class KafkaLog:
         if self._closed:
             return
         self._closed = True
-        await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
-        cursors = [*self._busy, *(cursor for cursors in self._idle.values() for cursor in cursors)]
-        await asyncio.gather(self._offsets.stop(), *(cursor.consumer.stop() for cursor in cursors))
+        await self._lanes.close()
+        busy = list(self._busy)
+        idle = [cursor for cursors in self._idle.values() for cursor in cursors]
+        await asyncio.gather(*(cursor.consumer.stop() for cursor in busy + idle if cursor.is_started))
+        await asyncio.gather(*(cursor.is_free.wait() for cursor in busy))
+        await self._offsets.stop()
         if self._producer is not None:
             await _stop_producer(self._producer)
 
     # Appending
-
-    async def _append(self, topic: str, records: Sequence[Record], timeout_s: float) -> list[Appended]:
-        check_sizes(records)
-        if not records:
-            return []
-        loop = asyncio.get_running_loop()
-        call = Call(loop.create_future(), len(records))
-        partitions, deadline = self.partitions(topic), loop.time() + timeout_s
-        for nth, record in enumerate(records):
-            self._lanes[topic, partition_of(record.key, partitions)].put(Item(call, nth, record, deadline))
-        return await call.future
 
     async def _deliver(self, topic: str, partition: int, records: Sequence[Record]) -> int:
         """A lane's batch to the broker; retried within by the idempotent producer. The position of the first record."""
@@ -226,7 +215,7 @@ class KafkaLog:
                     request_timeout_ms=_REQUEST_TIMEOUT_MS,
                 )
                 try:
-                    await producer.start()
+                    await _start(producer)
                 except BaseException:
                     await _stop_producer(producer)
                     raise
@@ -247,59 +236,69 @@ class KafkaLog:
 
     @asynccontextmanager
     async def _cursor(self, tp: TopicPartition, position: int) -> AsyncIterator[_Cursor]:
-        """A cursor that nobody else uses, at `position`."""
+        """A cursor at `position` that nobody else uses; kept for the next read if it is told where it stands then.
+
+        A new consumer is 15 ms; to seek with an old one is up to half a second, because its long poll must end first.
+        """
         idle = self._idle[tp]
-        cursor = next((cursor for cursor in idle if cursor.position == position), None) or (idle[0] if idle else None)
+        cursor = next((cursor for cursor in idle if cursor.position == position), None)
         if cursor is None:
             cursor = _Cursor(self._consumer())
-            self._busy.add(cursor)
-            try:
-                await cursor.consumer.start()
-            except BaseException:
-                self._busy.discard(cursor)
-                await cursor.consumer.stop()
-                raise
-            cursor.consumer.assign([tp])
         else:
             idle.remove(cursor)
-            self._busy.add(cursor)
+        cursor.is_free.clear()
+        self._busy.add(cursor)
         try:
-            if cursor.position != position:
+            if not cursor.is_started:
+                await _start(cursor.consumer)
+                cursor.is_started = True
+                self._check_open()
+                cursor.consumer.assign([tp])
                 cursor.consumer.seek(tp, position)
             cursor.position = None
             yield cursor
         finally:
             self._busy.discard(cursor)
-            if self._closed or len(idle) >= _IDLE_CURSORS:
-                await cursor.consumer.stop()
-            else:
+            surplus: _Cursor | None = cursor
+            if cursor.position is not None and not self._closed:
                 idle.append(cursor)
+                surplus = idle.pop(0) if len(idle) > _IDLE_CURSORS else None
+            if surplus is not None:
+                await surplus.consumer.stop()
+            cursor.is_free.set()
 
     async def _fetch(
         self, consumer: AIOKafkaConsumer, tp: TopicPartition, position: int, limit: int, wait_s: float
     ) -> tuple[int, list[Any]]:
         """The records, and the position they were read from (later than asked for when the oldest are gone)."""
-        try:
-            found = await _take(consumer, tp, limit, wait_s)
-            if not found:  # nothing there, or nothing heard from the broker?
-                if (await self._ask(self._offsets.end_offsets, [tp]))[tp] <= position or self._closed:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        found: list[Any] = []
+        while not found:
+            remaining_s = max(0.0, deadline - loop.time())
+            try:
+                found = await _take(consumer, tp, limit, remaining_s)
+                if not found:  # nothing there, or nothing heard from the broker?
+                    if (await self._ask(self._offsets.end_offsets, [tp]))[tp] <= position or self._closed:
+                        return position, []
+                    found = await _take(consumer, tp, limit, _ANSWER_S)
+                    if not found:
+                        raise KafkaError("no answer in time")
+            except OffsetOutOfRangeError:
+                start = (await self._ask(self._offsets.beginning_offsets, [tp]))[tp]
+                if position < start:
+                    position = start
+                elif remaining_s == 0:
                     return position, []
-                found = await _take(consumer, tp, limit, _ANSWER_S)
-        except OffsetOutOfRangeError:
-            start = (await self._ask(self._offsets.beginning_offsets, [tp]))[tp]
-            if position >= start:  # beyond the end: it is not there yet
-                await asyncio.sleep(wait_s)
-                return position, []
-            consumer.seek(tp, start)
-            return await self._fetch(consumer, tp, start, limit, wait_s)
-        if not found:
-            raise KafkaError("no answer in time")
-        size = sum(len(record.value or b"") for record in found)
+                else:  # beyond the end: it is not there yet
+                    await asyncio.sleep(min(_BEYOND_END_POLL_S, remaining_s))
+                consumer.seek(tp, position)
+        size = _bytes(found)
         while len(found) < limit and size < _MAX_BATCH_BYTES and found[-1].offset + 1 < (consumer.highwater(tp) or 0):
             more = await _take(consumer, tp, limit - len(found), 1.0)
             if not more:
                 break
-            size += sum(len(record.value or b"") for record in more)
+            size += _bytes(more)
             found += more
         return position, found
 
@@ -322,7 +321,7 @@ class KafkaLog:
         first = await self.read(CONTROL, 0, 0, limit=1)
         if not first.values:
             created = LogCreated(at=datetime.now(UTC), log_id=secrets.token_hex(16))
-            await self._append(CONTROL, [Record("log", encode_control(created))], _OPEN_S)
+            await self._lanes.append(CONTROL, [Record("log", encode_control(created))], _OPEN_S)
             first = await self.read(CONTROL, 0, 0, limit=1, wait_s=_ANSWER_S)
         with suppress(msgspec.MsgspecError, IndexError):
             event = decode_control(first.values[0])
@@ -341,6 +340,20 @@ class KafkaLog:
 async def _take(consumer: AIOKafkaConsumer, tp: TopicPartition, limit: int, wait_s: float) -> list[Any]:
     found = await consumer.getmany(tp, timeout_ms=int(wait_s * 1000), max_records=limit)
     return found.get(tp, [])
+
+
+def _bytes(records: Sequence[Any]) -> int:
+    return sum(len(record.value or b"") for record in records)
+
+
+async def _start(client: Any) -> None:
+    """Start a consumer or producer; a cancellation waits for that (aiokafka leaves a connection open when it is cancelled in there)."""
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting})
+        raise
 
 
 async def _stop_producer(producer: AIOKafkaProducer) -> None:

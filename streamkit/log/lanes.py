@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.errors import LogUnavailable
-from streamkit.log.protocol import Appended, Record
+from streamkit.log.protocol import Appended, Record, check_sizes, partition_of
 
-BATCH_BYTES = 1 << 20
+_BATCH_BYTES = 1 << 20
 _RECORD_OVERHEAD_BYTES = 64
 _TICK_S = 0.1
 
@@ -23,7 +23,34 @@ Deliver = Callable[[str, int, Sequence[Record]], Awaitable[int]]
 """Append records to (topic, partition), durably; the position of the first. Its errors mean: try again."""
 
 
-class Call:
+class Lanes:
+    """All lanes of a log. Belongs to the running event loop; each lane is a task of it."""
+
+    def __init__(self, partitions: Mapping[str, int], deliver: Deliver) -> None:
+        """`partitions` says how many each topic has."""
+        self._lanes = {
+            topic: [_Lane(topic, partition, deliver) for partition in range(count)]
+            for topic, count in partitions.items()
+        }
+
+    async def append(self, topic: str, records: Sequence[Record], timeout_s: float) -> list[Appended]:
+        """Append; returns when all are delivered. Raises RecordTooLarge, LogUnavailable after `timeout_s`."""
+        check_sizes(records)
+        if not records:
+            return []
+        loop = asyncio.get_running_loop()
+        call = _Call(loop.create_future(), len(records))
+        lanes, deadline = self._lanes[topic], loop.time() + timeout_s
+        for nth, record in enumerate(records):
+            lanes[partition_of(record.key, len(lanes))].put(_Item(call, nth, record, deadline))
+        return await call.future
+
+    async def close(self) -> None:
+        """What is queued goes through or reaches its deadline; then the tasks end."""
+        await asyncio.gather(*(lane.close() for lanes in self._lanes.values() for lane in lanes))
+
+
+class _Call:
     """One append: its records may go down several lanes, and its future is answered when all are through."""
 
     def __init__(self, future: asyncio.Future[list[Appended]], records: int) -> None:
@@ -42,29 +69,29 @@ class Call:
             self.future.set_exception(error)
 
 
-class Item(NamedTuple):
+class _Item(NamedTuple):
     """A record on its way, the `nth` of its call; `deadline` is on the loop's clock."""
 
-    call: Call
+    call: _Call
     nth: int
     record: Record
     deadline: float
 
 
-class Lane:
+class _Lane:
     """The way to one partition."""
 
     def __init__(self, topic: str, partition: int, deliver: Deliver) -> None:
         """Starts the lane's task; `close` ends it."""
         self._place = topic, partition
         self._deliver = deliver
-        self._items: deque[Item] = deque()
+        self._items: deque[_Item] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self._reason = "no answer in time"
         self._task = asyncio.create_task(self._run(), name=f"lane {topic}/{partition}")
 
-    def put(self, item: Item) -> None:
+    def put(self, item: _Item) -> None:
         """Queue a record. Does not block."""
         self._items.append(item)
         self._wake.set()
@@ -84,17 +111,17 @@ class Lane:
             if self._closing:
                 return
 
-    def _group(self) -> list[Item]:
+    def _group(self) -> list[_Item]:
         """The oldest items, up to a batch."""
-        group: list[Item] = []
+        group: list[_Item] = []
         size = 0
-        while self._items and (not group or size < BATCH_BYTES):
+        while self._items and (not group or size < _BATCH_BYTES):
             item = self._items.popleft()
             size += len(item.record.value) + len(item.record.key) + _RECORD_OVERHEAD_BYTES
             group.append(item)
         return group
 
-    async def _send(self, group: list[Item]) -> None:
+    async def _send(self, group: list[_Item]) -> None:
         """Deliver a group; meanwhile fail everything, in it or behind it, whose deadline passes."""
         delivery = asyncio.ensure_future(self._deliver(*self._place, [item.record for item in group]))
         while not delivery.done():
@@ -115,7 +142,7 @@ class Lane:
         for offset, item in enumerate(group, first + 1):
             item.call.done(item.nth, Appended(partition, offset))
 
-    def _expire(self, group: Sequence[Item]) -> bool:
+    def _expire(self, group: Sequence[_Item]) -> bool:
         """Fail what is overdue, in `group` and in the queue; whether anybody still waits."""
         now = asyncio.get_running_loop().time()
         while self._items and (self._items[0].deadline <= now or self._items[0].call.future.done()):
@@ -125,7 +152,7 @@ class Lane:
                 self._fail(item)
         return bool(self._items) or any(not item.call.future.done() for item in group)
 
-    def _fail(self, item: Item) -> None:
+    def _fail(self, item: _Item) -> None:
         topic, partition = self._place
         item.call.fail(
             LogUnavailable(

@@ -22,7 +22,7 @@ HOW_TO_ENABLE = (
 )
 
 
-def kafka_is_available() -> bool:
+def is_available() -> bool:
     """Whether a broker can be started here."""
     return shutil.which("java") is not None and (shutil.which("mvn") is not None or _has_jars())
 
@@ -81,8 +81,7 @@ async def delete_topics(bootstrap: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        ours = [topic for topic in await admin.list_topics() if topic.startswith("streamkit.")]
-        if ours:
+        while ours := [topic for topic in await admin.list_topics() if topic.startswith("streamkit.")]:
             await admin.delete_topics(ours)
     finally:
         await admin.close()

@@ -31,9 +31,14 @@ class ServerProcess:
         assert self._process is not None, "the server is not running"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self, timeout_s: float = 60.0) -> None:
         """Start it and wait for its port. Raises RuntimeError with what it printed when it ends or takes too long."""
-        assert self._process is None, "the server runs already"
+        assert not self.is_running, "the server runs already"
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 self._arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

@@ -12,7 +12,7 @@ HOW_TO_ENABLE = (
 )
 
 
-def redis_is_available() -> bool:
+def is_available() -> bool:
     """Whether a server can be started here."""
     return shutil.which("redis-server") is not None
 
