@@ -27,6 +27,8 @@ def answer(
             query = QUERIES[question.name]
             parameters = {name: question.parameters[name] for name in query.parameters}
             found = connection.execute(query.sql, {"user_id": user_id, **parameters}).fetchall()
+            if query.finish is not None:
+                found = query.finish(found, parameters)
             rows.append([query.row(*row) for row in found])
         return position, rows
     finally:

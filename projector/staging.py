@@ -71,7 +71,7 @@ _SHAPE = """{
 "data": {"message": "VARCHAR", "amount": "BIGINT", "count": "BIGINT", "months": "BIGINT",
 "cumulative_months": "BIGINT", "expires_at": "TIMESTAMPTZ", "giftees": [{"id": "VARCHAR", "name": "VARCHAR"}],
 "is_live": "BOOLEAN", "stream_id": "VARCHAR", "started_at": "TIMESTAMPTZ", "title": "VARCHAR",
-"category_name": "VARCHAR"}}"""
+"category_name": "VARCHAR", "complete": "BOOLEAN", "subscribers": [{"id": "VARCHAR", "name": "VARCHAR"}]}}"""
 
 _STAGE = f"""
 CREATE OR REPLACE TEMP TABLE batch AS
@@ -105,7 +105,9 @@ SELECT
     event.data.stream_id AS stream_id,
     event.data.started_at AS started_at,
     event.data.title AS title,
-    event.data.category_name AS category_name
+    event.data.category_name AS category_name,
+    event.data.complete AS complete,
+    event.data.subscribers AS subscribers
 FROM (
     SELECT position, from_json(value, '{_SHAPE.replace(chr(10), "")}') AS event
     FROM (SELECT unnest($1::BIGINT[]) AS position, unnest($2::VARCHAR[]) AS value)

@@ -6,15 +6,27 @@ the named queries; api decodes the rows. The SQL is DuckDB's; nothing here runs 
 
 from __future__ import annotations
 
-from schemas.read_models import events, kicks, viewers
+from schemas.read_models import (
+    active_subscriptions,
+    coins,
+    events,
+    kicks,
+    stream_status,
+    subscription_history,
+    subscription_totals,
+)
 from schemas.read_models.model import Fold, Query, ReadModel
 
 __all__ = ["QUERIES", "READ_MODELS", "Fold", "Query", "ReadModel"]
 
 READ_MODELS: tuple[ReadModel, ...] = (
-    viewers.READ_MODEL,
-    events.READ_MODEL,
+    coins.READ_MODEL,
+    subscription_history.READ_MODEL,
+    subscription_totals.READ_MODEL,
+    active_subscriptions.READ_MODEL,
     kicks.READ_MODEL,
+    stream_status.READ_MODEL,
+    events.READ_MODEL,
 )
 
 QUERIES: dict[str, Query] = {query.name: query for model in READ_MODELS for query in model.queries}

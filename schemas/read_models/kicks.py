@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from msgspec import Struct
 
 from schemas.read_models.model import Fold, Query, ReadModel
@@ -57,11 +60,21 @@ SELECT coalesce(sum(kicks), 0)::BIGINT, coalesce(sum(gifts), 0)::BIGINT FROM kic
 """
 
 TOP = """
-SELECT name, kicks
-FROM kicks_gifters JOIN viewers USING (user_id, platform, viewer_id)
-WHERE user_id = $user_id AND viewer_id <> ''
-ORDER BY kicks DESC, lower(name), platform, viewer_id LIMIT $limit
+WITH mine AS MATERIALIZED (
+    SELECT user_id, platform, viewer_id, kicks FROM kicks_gifters WHERE user_id = $user_id AND viewer_id <> ''
+),
+top AS MATERIALIZED (
+    SELECT * FROM mine WHERE kicks >= (SELECT min(kicks) FROM (SELECT kicks FROM mine ORDER BY kicks DESC LIMIT $limit))
+)
+SELECT name, kicks, platform, viewer_id FROM top JOIN coins_viewers USING (user_id, platform, viewer_id)
 """
+
+
+def rank(rows: list[tuple[Any, ...]], parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The leaders in order; the ties, which SQL cannot compare casefolded, are settled here."""
+    rows.sort(key=lambda row: (-row[1], row[0].casefold(), row[2], row[3]))
+    return [row[:2] for row in rows[: parameters["limit"]]]
+
 
 HISTORY = """
 SELECT actor, amount, epoch_us(occurred_at) FROM kicks_gifts WHERE user_id = $user_id
@@ -78,7 +91,7 @@ READ_MODEL = ReadModel(
     ),
     queries=(
         Query(name="kicks_summary", sql=SUMMARY, row=KicksSummaryRow),
-        Query(name="kicks_top", sql=TOP, row=KicksTopRow, parameters=("limit",)),
+        Query(name="kicks_top", sql=TOP, row=KicksTopRow, parameters=("limit",), finish=rank),
         Query(name="kicks_history", sql=HISTORY, row=KicksHistoryRow, parameters=("limit",)),
     ),
 )

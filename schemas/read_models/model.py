@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from msgspec import Struct
 
 
 class Query(Struct, frozen=True):
     """A named question. `sql` takes `$user_id` and the named `parameters`; `row` is an array-like struct that
-    decodes one row. Times in rows are epoch microseconds (`*_us`)."""
+    decodes one row. Times in rows are epoch microseconds (`*_us`). `finish` makes the rows of what SQL found, for what
+    SQL cannot say; it gets the parameters too and may sort in place."""
 
     name: str
     sql: str
     row: type[Struct]
     parameters: tuple[str, ...] = ()
+    finish: Callable[[list[tuple[Any, ...]], Mapping[str, Any]], list[tuple[Any, ...]]] | None = None
 
 
 class Fold(Struct, frozen=True):
