@@ -101,14 +101,13 @@ def load_or_create_secret_key(data_dir: Path) -> bytes:
 
 
 def keys_of(settings: Settings, *, create: bool) -> Keys:
-    """The deployment's keys: from STREAMKIT_SECRET_KEY, else from the data folder.
+    """The deployment's keys: from STREAMKIT_SECRET_KEY, else from the data folder, where `create` makes one.
 
-    `create` makes a key when there is none and the log is in the same folder (`up`, `demo`, `credentials issue`).
-    Raises BadSettings when there is no key. A log on Kafka is shared by machines that have no folder in common, so
-    there the setting is required unless the folder has a key already.
+    `up` and `demo` create, being the whole deployment; a room that runs alone does not. Raises BadSettings when there
+    is no key.
     """
     key = settings.secret_key or load_secret_key(settings.data_dir)
-    if key is None and create and settings.log_url == "sqlite:":
+    if key is None and create:
         key = load_or_create_secret_key(settings.data_dir)
     if key is None:
         raise BadSettings(

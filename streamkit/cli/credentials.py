@@ -189,9 +189,13 @@ def revoke(client_id: str, as_json: bool) -> None:
 
 
 def deployment_keys(settings: Settings, accounts: Accounts) -> Keys:
-    """The keys to issue with, made where `up` would make them; a word on stderr when the log's clients were made
-    with others, since the services then may not know what is issued here. Raises BadSettings."""
-    keys = keys_of(settings, create=True)
+    """The keys to issue with; made, as `up` would, when the log is in the same folder: one on Kafka is shared by
+    machines that have no folder in common, so there the key has to be given.
+
+    A word on stderr when the log's clients were made with another key, since the services then may not know what is
+    issued here. Raises BadSettings.
+    """
+    keys = keys_of(settings, create=settings.log_url == "sqlite:")
     newest = next(reversed(list(accounts.directory.clients())), None)
     if newest is not None and keys.jwt_key(newest.secrets[0].key_id) is None:
         click.echo(

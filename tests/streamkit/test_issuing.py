@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+from pathlib import Path
 
 import jwt as pyjwt
 import pytest
@@ -61,3 +63,13 @@ def test_scopes() -> None:
     for text in ("", "  ", "read write", "READ"):
         with pytest.raises(ValueError, match="read, stream-info:write, events:write"):
             parse_scopes(text)
+
+
+def test_the_page_tells_scanners_what_to_look_for(world: World) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "accounts.md").read_text()
+    assert f"`{JWT_PREFIX}`" in page
+    triple = world.issue()
+    for found in (str(triple.client_secret), str(triple.jwt)):
+        patterns = re.findall(r"`((?:sks_|eyJ)[^`]*\[[^`]+)`", page)
+        assert len(patterns) == 2
+        assert any(re.fullmatch(pattern, found) for pattern in patterns)

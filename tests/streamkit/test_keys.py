@@ -86,9 +86,3 @@ def test_where_the_key_comes_from(tmp_path: Path) -> None:
     assert keys_of(settings, create=False).key_id == made.key_id
     text = "A" * 44
     assert keys_of(load_settings({"STREAMKIT_SECRET_KEY": text}, tmp_path), create=True).key_id != made.key_id
-
-
-def test_on_kafka_a_key_is_never_made(tmp_path: Path) -> None:
-    with pytest.raises(BadSettings, match="every process"):
-        keys_of(load_settings({"STREAMKIT_LOG_URL": "kafka://127.0.0.1:9"}, tmp_path), create=True)
-    assert load_secret_key(tmp_path / "data") is None

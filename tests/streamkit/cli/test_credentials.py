@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from schemas.errors import BadSettings
 from streamkit.cli.accounts import accounts
-from streamkit.cli.credentials import credentials
+from streamkit.cli.control import Accounts
+from streamkit.cli.credentials import credentials, deployment_keys
 from streamkit.cli.tokens import tokens
-from streamkit.keys import load_secret_key
+from streamkit.directory import Directory
+from streamkit.keys import load_or_create_secret_key, load_secret_key
+from streamkit.log.memory import MemoryLog
+from streamkit.settings import load_settings
 from tests.streamkit.cli.running import Ran, answer, invoke, issue
 
 
@@ -56,6 +61,16 @@ def test_a_key_is_made_in_the_folder_of_the_log_and_used_again(folder: Path) -> 
     assert key is not None
     issue(folder)
     assert load_secret_key(folder / "data") == key
+
+
+async def test_for_a_log_on_kafka_the_key_has_to_be_given(tmp_path: Path) -> None:
+    settings = load_settings({"STREAMKIT_LOG_URL": "kafka://127.0.0.1:9"}, tmp_path)
+    own = Accounts(MemoryLog(), Directory())
+    with pytest.raises(BadSettings, match="STREAMKIT_SECRET_KEY is not set"):
+        deployment_keys(settings, own)
+    load_or_create_secret_key(settings.data_dir)
+    assert deployment_keys(settings, own).key_id
+    await own.log.close()
 
 
 def test_another_key_than_the_logs_clients_have_is_pointed_at(folder: Path) -> None:
