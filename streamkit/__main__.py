@@ -77,9 +77,14 @@ class Parts(Struct, frozen=True):
     soft: SoftState
 
 
-async def _parts(stack: AsyncExitStack, settings: Settings, keys: Keys, watch: Watch) -> Parts:
+async def _parts(
+    stack: AsyncExitStack, settings: Settings, keys: Keys, watch: Watch, *, takes_deliveries: bool = False
+) -> Parts:
     log = await stack.enter_async_context(opened_log(settings))
     directory = Directory()
+    if settings.sandbox and takes_deliveries:
+        await directory.catch_up(log)
+        await register_sandbox(log, directory)
     watch.start(stack, "directory", directory.follow(log, stop=asyncio.Event()))
     await directory.ready()
     soft = await open_soft_state(settings.redis_url, log.log_id)
@@ -97,7 +102,6 @@ async def _ingest(stack: AsyncExitStack, parts: Parts) -> IngestRoom:
     if settings.sandbox:
         secrets.append(SANDBOX_TWITCH_SECRET)
         trusted = (sandbox_kick_public_key(),)
-        await register_sandbox(parts.log, parts.directory)
     room = IngestRoom(
         parts.log,
         parts.directory,
@@ -194,7 +198,7 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
     keys = keys_of(settings, create=True)
 
     async def start(stack: AsyncExitStack) -> str:
-        parts = await _parts(stack, settings, keys, watch)
+        parts = await _parts(stack, settings, keys, watch, takes_deliveries=True)
         projector = await _projector(stack, parts)
         api = await _api(stack, parts, projector.reads)
         ingest = await _ingest(stack, parts)
@@ -211,7 +215,7 @@ def _start_ingest(settings: Settings, place: Place, watch: Watch) -> Start:
     keys = keys_of(settings, create=False)
 
     async def start(stack: AsyncExitStack) -> str:
-        parts = await _parts(stack, settings, keys, watch)
+        parts = await _parts(stack, settings, keys, watch, takes_deliveries=True)
         room = await _ingest(stack, parts)
         app = web.Application()
         room.add_routes(app)

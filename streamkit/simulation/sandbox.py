@@ -13,7 +13,10 @@ SANDBOX_NAME = "Sandbox Streamer"
 
 
 async def register_sandbox(log: EventLog, directory: Directory) -> int:
-    """The sandbox streamer's user_id; registers and connects it where it is not. Raises LogUnavailable."""
+    """The sandbox streamer's user_id; registers and connects it where it is not.
+
+    `directory` is read to the log's end, and nothing else follows the log with it yet. Raises LogUnavailable.
+    """
     accounts = Accounts(log, directory)
     identities = {"kick": SANDBOX_STREAMER.kick, "twitch": SANDBOX_STREAMER.twitch}
     while True:

@@ -1,0 +1,123 @@
+"""Drills: patient platforms that deliver until they get a 2xx, and the check that every number is right afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from schemas.event import decode_event
+from streamkit.simulation.delivery import Delivery
+from tests.oracle import Oracle, answers, differences
+from tests.program import Reader, command, run
+from tests.simulated import events_of
+
+PLATFORMS = ("kick", "twitch")
+DEADLINE_S = 120.0
+
+
+class Platforms:
+    """Kick and Twitch: post every delivery, the same one again until a 2xx comes.
+
+    `url` may change between attempts. `answered` counts the deliveries done, `newest` is the greatest position told
+    per partition, `retries` the attempts that got no 2xx.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession, url: Callable[[], str], deliveries: Sequence[Delivery]) -> None:
+        self._http = http
+        self._url = url
+        self._waiting = iter(deliveries)
+        self._changed = asyncio.Condition()
+        self.answered = 0
+        self.retries = 0
+        self.newest: dict[str, int] = {}
+
+    @property
+    def min_position(self) -> str:
+        """A Streamkit-Min-Position that holds everything answered."""
+        return ",".join(f"{partition}:{position}" for partition, position in self.newest.items())
+
+    async def deliver(self, workers: int = 12) -> None:
+        """Returns when all are answered."""
+        async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work())
+
+    async def reached(self, count: int) -> None:
+        """Returns when `count` deliveries are answered."""
+        async with asyncio.timeout(DEADLINE_S), self._changed:
+            await self._changed.wait_for(lambda: self.answered >= count)
+
+    async def _work(self) -> None:
+        for delivery in self._waiting:
+            while not await self._accepted(delivery):
+                self.retries += 1
+                await asyncio.sleep(0.02)  # a platform's pause before it tries again
+            async with self._changed:
+                self.answered += 1
+                self._changed.notify_all()
+
+    async def _accepted(self, delivery: Delivery) -> bool:
+        try:
+            async with self._http.post(
+                self._url() + delivery.path, data=delivery.body, headers=delivery.headers
+            ) as answer:
+                await answer.read()
+        except (aiohttp.ClientError, OSError):
+            return False
+        assert answer.status < 300 or answer.status == 503, (answer.status, delivery.headers)
+        if answer.status == 503:
+            return False
+        partition, _, position = answer.headers.get("Streamkit-Position", "").partition(":")
+        if position:
+            self.newest[partition] = max(self.newest.get(partition, 0), int(position))
+        return True
+
+
+def sandbox_reader(http: aiohttp.ClientSession, url: str, folder: Path, **settings: str) -> tuple[int, Reader]:
+    """The sandbox streamer's user_id and credentials, issued on the command line."""
+    (account,) = command(folder, "accounts", "list", **settings)
+    user_id: int = account["user_id"]
+    issued = command(folder, "credentials", "issue", "--user-id", str(user_id), **settings)
+    return user_id, Reader(http, url, issued)
+
+
+async def check_numbers(
+    reader: Reader, user_id: int, folder: Path, sent: Sequence[Delivery], at_least: str, **settings: str
+) -> None:
+    """Everything sent is on the log, nothing else is, and every answer of the API is the oracle's.
+
+    Two ways to the same numbers: from the records on the log, and from what was sent alone.
+    """
+    served = {path: await reader.get(path.rpartition("/")[2], at_least=at_least) for path in answers([], 1, (), _now())}
+    records = log_records(folder, **settings)
+    expected = answers(records, user_id, PLATFORMS, _now())
+    assert [line for path in expected for line in differences(expected[path], served[path], path)] == []
+
+    on_log = [decode_event(record) for record in records]
+    by_sending = events_of(sent, user_id)
+    assert {event.event_id for event in on_log} <= {event.event_id for event in by_sending}, "from nowhere"
+    assert _facts(Oracle(on_log)) == _facts(Oracle(by_sending)), "lost or counted twice"
+    of_sent = Oracle(by_sending).overview(user_id, PLATFORMS, _now())
+    assert differences(of_sent, served["/api/public/v2/overview"]) == []
+
+
+def log_records(folder: Path, **settings: str) -> list[bytes]:
+    """The events log's records in log order, as `streamkit log tail` tells them."""
+    told = run(folder, "log", "tail", "--jsonl", **settings)
+    assert told.returncode == 0, told.stderr
+    return [line.encode() for line in told.stdout.splitlines()]
+
+
+def _facts(oracle: Oracle) -> list[Any]:
+    """Standing events without what may differ between two deliveries of one fact: its id and its receipt."""
+    facts = [(e.type, e.platform, e.occurred_at, e.actor, e.natural_key, e.data) for e in oracle.standing]
+    return sorted(facts, key=repr)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
