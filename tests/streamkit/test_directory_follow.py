@@ -173,27 +173,40 @@ async def test_without_a_log_there_is_nothing_to_ask() -> None:
     assert await Directory().refresh()
 
 
-# Over the real file, from another process
+# Over the real logs, from another process
 
 
-async def test_a_revocation_by_another_process_is_in_force_within_a_second(tmp_path: Path) -> None:
-    log = await open_log("sqlite:", data_dir=tmp_path)
+async def test_a_revocation_by_another_process_is_in_force_within_a_second(tmp_path: Path, log_url: str) -> None:
+    log = await open_log(log_url, data_dir=tmp_path)
     await append(log, registered(1), client("c", 1), token("t", "c", 1))
     async with following(log) as directory:
         assert directory.token("t") is not None
+        version = directory.version
         command = "from streamkit.cli.tokens import tokens; tokens(['revoke', '--jti', 't'])"
         await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-c", command],
-            env={"STREAMKIT_DATA_DIR": str(tmp_path)},
-            cwd=Path(__file__).parents[2],
+            env={"STREAMKIT_DATA_DIR": str(tmp_path), "STREAMKIT_LOG_URL": log_url},
+            cwd=tmp_path,
             check=True,
             capture_output=True,
         )
         done = time.monotonic()
-        await until_version(directory, 4)
+        await until_version(directory, version + 1)
         assert time.monotonic() - done < 1
         found = directory.token("t")
         assert found is not None
         assert found.revoked
+    await log.close()
+
+
+async def test_what_another_process_added_a_moment_ago_is_known(tmp_path: Path, log_url: str) -> None:
+    """Asked for at once, by a refresh, whatever the following reader has seen by then."""
+    log, other = [await open_log(log_url, data_dir=tmp_path) for _ in range(2)]
+    async with following(log) as directory:
+        for user_id in range(1, 11):
+            await append(other, registered(user_id))
+            assert await directory.refresh()
+            assert directory.broadcaster(user_id) is not None
+    await other.close()
     await log.close()

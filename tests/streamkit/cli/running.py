@@ -59,13 +59,13 @@ def invoke(command: click.Command, *arguments: str, folder: Path, **settings: st
     return Ran(result.exit_code, result.stdout, result.stderr)
 
 
-def start(command: str, *arguments: str, folder: Path) -> subprocess.Popen[str]:
+def start(command: str, *arguments: str, folder: Path, **settings: str) -> subprocess.Popen[str]:
     """As a process: `command` is a module's name in streamkit.cli, whose group has the same name."""
     code = f"from streamkit.cli.{command} import {command} as run; run()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
-        env=environment(folder),
+        env=environment(folder, **settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

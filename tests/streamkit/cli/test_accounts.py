@@ -199,17 +199,15 @@ async def test_overtaken_at_the_identity() -> None:
     await log.close()
 
 
-def test_of_two_processes_one_gets_the_identity(tmp_path: Path) -> None:
+def test_of_two_processes_one_gets_the_identity(tmp_path: Path, log_url: str) -> None:
     for round_ in range(1, 4):
-        identity = f"k:{round_}"
-        started = [
-            start("accounts", "add", "--name", name, "--kick", identity, "--json", folder=tmp_path) for name in "AB"
-        ]
+        add = ("accounts", "add", "--json", "--kick", f"k:{round_}", "--name")
+        started = [start(*add, name, folder=tmp_path, STREAMKIT_LOG_URL=log_url) for name in "AB"]
         ran = [finish(process) for process in started]
         assert sorted(r.exit_code for r in ran) == [0, 1], [r.err for r in ran]
         loser = next(r for r in ran if r.exit_code == 1)
         assert f"The Kick account {round_} is taken" in loser.document["error"]
-    found = listed(tmp_path)
+    found = run(tmp_path, "list", "--json", STREAMKIT_LOG_URL=log_url).document
     assert len(found) == 3
     assert all(broadcaster["platforms"] for broadcaster in found)
 
