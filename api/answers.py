@@ -7,24 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import tzinfo
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from api.parameters import Parameters
 from schemas import answers
+from schemas.read_models.active_subscriptions import ActivePreviewRow, ActiveTotalRow
+from schemas.read_models.coins import CoinsLeaderRow, CoinsSummaryRow
+from schemas.read_models.events import EventRow, EventsTotalRow
+from schemas.read_models.kicks import KicksHistoryRow, KicksSummaryRow, KicksTopRow
+from schemas.read_models.stream_status import StreamStatusRow
+from schemas.read_models.subscription_history import SubscriptionHistoryRow
+from schemas.read_models.subscription_totals import SubscriptionTotalsRow
 from streamkit.directory import Broadcaster
 from streamkit.envelope import time_text
-
-if TYPE_CHECKING:
-    from schemas.read_models.active_subscriptions import ActivePreviewRow, ActiveTotalRow
-    from schemas.read_models.coins import CoinsLeaderRow, CoinsSummaryRow
-    from schemas.read_models.stream_status import StreamStatusRow
-    from schemas.read_models.subscription_history import SubscriptionHistoryRow
-    from schemas.read_models.subscription_totals import SubscriptionTotalsRow
-
-    from schemas.read_models.events import EventRow, EventsTotalRow
-    from schemas.read_models.kicks import KicksHistoryRow, KicksSummaryRow, KicksTopRow
 
 
 class Asked(Struct, frozen=True):

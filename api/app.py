@@ -25,6 +25,7 @@ from api.reads import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
 from api.remote import RemoteReadModels
 from api.routes import OPENAPI, READS, ROUTES, STREAM_INFO, Read
 from api.stream_info import read_change
+from api.wire import SERVER, DateHeader, Ready, is_plain
 from schemas.errors import Problem, Retry
 from schemas.openapi import Operation, build_document
 from streamkit import telemetry
@@ -36,10 +37,11 @@ from streamkit.reads import ReadModels
 if TYPE_CHECKING:
     from streamkit.redis import SoftState
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _NO_CACHE = "private, no-cache"
 _NO_STORE = "no-store"
+_QUERIES_KEPT = 1000
 
 
 class ApiRoom:
@@ -65,11 +67,17 @@ class ApiRoom:
         self._cors = Cors(cors_origins)
         told = reads.following if isinstance(reads, RemoteReadModels) else _always
         self._answers = Answers(lambda: directory.version, told)
-        self._headers = CIMultiDict(
-            {"Content-Type": JSON_TYPE, "Cache-Control": _NO_CACHE, "Vary": self._cors.vary, **self._cors.constant}
-        )
+        self._constant = {
+            "Content-Type": JSON_TYPE,
+            "Server": SERVER,
+            "Cache-Control": _NO_CACHE,
+            "Vary": self._cors.vary,
+            **self._cors.constant,
+        }
         if self._allowance.policy is not None:
-            self._headers["RateLimit-Policy"] = self._allowance.policy
+            self._constant["RateLimit-Policy"] = self._allowance.policy
+        self._date = DateHeader()
+        self._chosen: dict[tuple[str, str], Parameters] = {}
         self._document = msgspec.json.encode(build_document(ROUTES))
         self._document_gzip = gzip(self._document)
 
@@ -108,7 +116,7 @@ class ApiRoom:
         seconds = telemetry.API_SECONDS.labels(name)
         ok = telemetry.API_REQUESTS.labels(name, "200")
 
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             started_s = time.perf_counter()
             if methods is None or request.method in answered:
                 try:
@@ -136,7 +144,7 @@ class ApiRoom:
             principal = await self._credentials.check(given.client_id, given.client_secret, given.jwt, scope=scope)
         return principal, self._allowance.take(principal.client_id, time.monotonic()), given.in_query
 
-    async def _read(self, route: Read, request: web.Request) -> web.Response:
+    async def _read(self, route: Read, request: web.Request) -> web.StreamResponse:
         principal, left, in_query = await self._admit(request, "read")
         try:
             chosen, min_position = self._parameters(route, request, principal.user_id)
@@ -158,10 +166,21 @@ class ApiRoom:
         return self._success(request, served, left, in_query)
 
     def _parameters(self, route: Read, request: web.Request, user_id: int) -> tuple[Parameters, int]:
-        declared = route.parameters
-        chosen = params.parse(declared, request.query) if request.query_string else params.defaults(declared)
         asked = request.headers.getall("Streamkit-Min-Position", None)
+        chosen = self._choose(route, request)
         return chosen, 0 if asked is None else params.min_position(asked, self._reads.partition_of(user_id))
+
+    def _choose(self, route: Read, request: web.Request) -> Parameters:
+        """The parameters of the request; the same query is parsed once."""
+        query = route.path, request.rel_url.raw_query_string
+        chosen = self._chosen.get(query)
+        if chosen is None:
+            chosen = params.parse(route.parameters, request.query)
+            if len(self._chosen) >= _QUERIES_KEPT:
+                self._chosen.clear()
+            if "client_secret" not in query[1] and "jwt" not in query[1]:
+                self._chosen[query] = chosen
+        return chosen
 
     async def _build(self, route: Read, user_id: int, chosen: Parameters, min_position: int, wait_s: float) -> Kept:
         version, built_s, now_us = self._directory.version, time.monotonic(), time.time_ns() // 1000
@@ -174,25 +193,43 @@ class ApiRoom:
         body = success_body(broadcaster, data, now_us=now_us, timezone=self._timezone)
         return Kept(body, answer.partition, answer.position, version, built_s)
 
-    def _success(self, request: web.Request, served: Served, left: str | None, in_query: bool) -> web.Response:
+    def _success(self, request: web.Request, served: Served, left: str | None, in_query: bool) -> web.StreamResponse:
         kept = served.kept
         body = kept.body
-        packed = None
-        if len(body) > GZIP_FROM_BYTES and accepts_gzip(request.headers.get("Accept-Encoding")):
-            packed = kept.gzip()
-        response = web.Response(body=packed or body, headers=self._headers)
-        headers = response.headers
+        packed = len(body) > GZIP_FROM_BYTES and accepts_gzip(request.headers.get("Accept-Encoding"))
+        if packed:
+            body = kept.gzip()
+        origin = {} if self._cors.constant else self._cors.of(request.headers.get("Origin"))
+        if is_plain(request) and not in_query and not origin:
+            head = kept.heads.get(packed)
+            if head is None:
+                head = kept.heads[packed] = self._head(len(body), packed)
+            return Ready(head + self._varying(kept, served, left), body)
+        headers = CIMultiDict(self._constant)
         headers["Streamkit-Position"] = kept.position_text(served.position)
         if left is not None:
             headers["RateLimit"] = left
         if served.age_s is not None:
             headers["Age"] = str(served.age_s)
-        if packed is not None:
+        if packed:
             headers["Content-Encoding"] = "gzip"
         if in_query:
             headers["Cache-Control"] = _NO_STORE
-        self._allow_origin(request, response)
-        return response
+        headers.update(origin)
+        return web.Response(body=body, headers=headers)
+
+    def _head(self, length: int, packed: bool) -> bytes:
+        """The part of a head that is the same as long as the body is."""
+        lines = [f"{name}: {value}\r\n" for name, value in self._constant.items()]
+        coding = "Content-Encoding: gzip\r\n" if packed else ""
+        return f"HTTP/1.1 200 OK\r\n{''.join(lines)}{coding}Content-Length: {length}\r\n".encode()
+
+    def _varying(self, kept: Kept, served: Served, left: str | None) -> bytes:
+        """The rest of the head, with its end."""
+        age = "" if served.age_s is None else f"Age: {served.age_s}\r\n"
+        rate = "" if left is None else f"RateLimit: {left}\r\n"
+        position = kept.position_text(served.position)
+        return f"{self._date.line()}Streamkit-Position: {position}\r\n{age}{rate}\r\n".encode("ascii")
 
     async def _stream_info(self, request: web.Request) -> web.Response:
         _, left, _ = await self._admit(request, "stream-info:write")

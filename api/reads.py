@@ -43,7 +43,17 @@ def gzip(body: bytes) -> bytes:
 class Kept:
     """One encoded answer. `position` is the one its rows were read at; `built_s` on the monotonic clock."""
 
-    __slots__ = ("_gzip", "body", "built_s", "directory_version", "partition", "position", "text", "text_position")
+    __slots__ = (
+        "_gzip",
+        "body",
+        "built_s",
+        "directory_version",
+        "heads",
+        "partition",
+        "position",
+        "text",
+        "text_position",
+    )
 
     def __init__(self, body: bytes, partition: int, position: int, directory_version: int, built_s: float) -> None:
         self.body = body
@@ -53,6 +63,7 @@ class Kept:
         self.built_s = built_s
         self.text_position = position
         self.text = f"{partition}:{position}"
+        self.heads: dict[bool, bytes] = {}
         self._gzip: bytes | None = None
 
     def gzip(self) -> bytes:

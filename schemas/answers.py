@@ -75,7 +75,13 @@ class Failure(Struct, frozen=True):
     title: str
     status: int
     detail: str
-    instance: Annotated[str, Meta(description="The path of the request, without its query.")]
+    instance: Annotated[
+        str,
+        Meta(
+            description="The path of the request, without its query.",
+            extra_json_schema={"format": "uri-reference"},
+        ),
+    ]
     errors: list[FieldError] | UnsetType = UNSET
 
 

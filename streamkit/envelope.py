@@ -4,7 +4,7 @@ request, successes and problems into answers. What may not live here: anything t
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 
 import msgspec
@@ -95,8 +95,14 @@ def broadcaster_info(broadcaster: Broadcaster) -> BroadcasterInfo:
 
 
 def time_text(epoch_us: int, timezone: tzinfo) -> str:
-    """An instant (epoch microseconds) in `timezone`, cut to the second; UTC is written `+00:00`."""
-    return datetime.fromtimestamp(epoch_us // 1_000_000, timezone).isoformat(timespec="seconds")
+    """An instant (epoch microseconds) in `timezone`, cut to the second; UTC is written `+00:00`.
+
+    The first and the last hours of the calendar are told in UTC: in another time zone they have no date.
+    """
+    try:
+        return datetime.fromtimestamp(epoch_us // 1_000_000, timezone).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
+        return datetime.fromtimestamp(epoch_us // 1_000_000, UTC).isoformat(timespec="seconds")
 
 
 def success_body(broadcaster: Broadcaster, data: Any, *, now_us: int, timezone: tzinfo) -> bytes:
@@ -106,7 +112,7 @@ def success_body(broadcaster: Broadcaster, data: Any, *, now_us: int, timezone: 
 
 
 def problem_body(problem: Problem, path: str) -> bytes:
-    """The JSON of a failure. `path` is the request's, without its query (credentials may stand there)."""
+    """The JSON of a failure. `path` is the request's, as sent, without its query (credentials may stand there)."""
     errors = msgspec.UNSET if problem.errors is None else [FieldError(**each) for each in problem.errors]
     kind = PROBLEMS[problem.code]
     return _encoder.encode(
@@ -132,7 +138,7 @@ def problem_response(problem: Problem, request: web.BaseRequest) -> web.Response
         headers.setdefault("WWW-Authenticate", 'Bearer realm="streamkit"')
     response = web.Response(
         status=problem.status,
-        body=problem_body(problem, request.path),
+        body=problem_body(problem, request.rel_url.raw_path),
         content_type=PROBLEM_TYPE,
         headers=headers,
     )

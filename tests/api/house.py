@@ -5,6 +5,7 @@ a real aiohttp server.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -205,8 +206,6 @@ class Reply(Struct, frozen=True):
     @property
     def json(self) -> Any:
         """The body's JSON."""
-        import json
-
         return json.loads(self.body)
 
 
@@ -219,7 +218,7 @@ async def serving(
         house.reads,
         house.directory,
         house.credentials,
-        house.soft,  # type: ignore[arg-type]
+        house.soft,
         timezone=timezone,
         rate_limit=rate_limit,
         cors_origins=cors_origins,
