@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -14,9 +13,7 @@ from ingest.receive import BODY_TIMEOUT_S
 from ingest.webhooks import Webhooks
 from streamkit.directory import Directory
 from streamkit.log.protocol import EventLog
-
-if TYPE_CHECKING:
-    from streamkit.redis import SoftState
+from streamkit.redis import SoftState
 
 
 class IngestRoom:

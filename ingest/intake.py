@@ -6,7 +6,7 @@ What may not live here: HTTP, and anything that a platform calls by its own name
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -18,9 +18,7 @@ from schemas.kinds import KINDS
 from streamkit import telemetry
 from streamkit.directory import Directory
 from streamkit.log.protocol import EVENTS, EventLog, Record
-
-if TYPE_CHECKING:
-    from streamkit.redis import SoftState
+from streamkit.redis import SoftState
 
 Decode = Callable[[Delivery, BroadcasterOf], Outcome]
 

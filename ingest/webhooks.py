@@ -113,11 +113,20 @@ class Webhooks:
             answer = _problem(refusal.status, refusal.reason, refusal.message)
             if isinstance(refusal, BadRequestBody):
                 answer.force_close()
+                if refusal.status == 408:
+                    await _hang_up(request, answer)
             return answer
         except (Retry, LogClosed) as error:
             telemetry.DELIVERIES.labels(platform, "unavailable").inc()
             retry_after_s = error.retry_after_s if isinstance(error, Retry) else 1
             return _problem(503, "unavailable", str(error), {"Retry-After": str(retry_after_s)})
+
+
+async def _hang_up(request: web.Request, answer: web.Response) -> None:
+    # aiohttp would wait for the rest of the body before it closes; from this sender it has been waited for already.
+    await answer.prepare(request)
+    await answer.write_eof()
+    request.protocol.force_close()
 
 
 def _position(position: str | None) -> dict[str, str] | None:

@@ -19,6 +19,7 @@ from streamkit.directory import Directory
 from streamkit.lifecycle import Server, serve
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import CONTROL, DEAD_LETTERS, EVENTS, EventLog, Record
+from streamkit.redis import InProcess
 from tests.samples import KICK_BROADCASTER, TWITCH_BROADCASTER, USER_ID
 from tests.signing import KickSigner, TwitchSigner
 
@@ -34,16 +35,15 @@ class Answered(Struct, frozen=True):
     body: bytes
 
 
-class RememberedHere:
-    """Soft state of one process: what was appended and where."""
+class Remembering(InProcess):
+    """Soft state of one process that shows what it was told."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.positions: dict[str, str] = {}
 
-    async def known(self, event_id: str) -> str | None:
-        return self.positions.get(event_id)
-
     def remember(self, event_id: str, position: str) -> None:
+        super().remember(event_id, position)
         self.positions[event_id] = position
 
 
@@ -54,7 +54,7 @@ class Ingest:
         self.kick = kick
         self.twitch = twitch
         self.log = log or MemoryLog(partitions=4)
-        self.soft = RememberedHere()
+        self.soft = Remembering()
         self.directory = Directory()
         self.server: Server
         self.room: IngestRoom
@@ -81,6 +81,7 @@ class Ingest:
         await self.session.close()
         await self.server.close()
         await self.room.close()
+        await self.soft.close()
         self._stop.set()
         await self._following
 

@@ -1,0 +1,151 @@
+"""Dead letters: once each, within limits that hold over restarts and over processes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ingest import parking
+from ingest.parking import DeadLetterBox
+from schemas.dead_letter import DeadLetter, decode_dead_letter, encode_dead_letter
+from schemas.errors import LogUnavailable, ParkReason
+from schemas.event import utc_now
+from streamkit.log.memory import MemoryLog
+from streamkit.log.protocol import DEAD_LETTERS, Appended, Record
+
+
+def letter(
+    number: int = 0, reason: ParkReason = "unknown_type", broadcaster_id: str | None = None, body: bytes = b"{}"
+) -> DeadLetter:
+    return DeadLetter(
+        reason=reason,
+        platform="kick",
+        type="t",
+        event_id=f"kick:{number}",
+        user_id=None,
+        received_at=utc_now(),
+        detail="a test",
+        headers={},
+        body=body,
+        broadcaster_id=broadcaster_id,
+    )
+
+
+async def kept(log: MemoryLog) -> list[DeadLetter]:
+    return [decode_dead_letter(value) for value in (await log.read(DEAD_LETTERS, 0, 0, limit=10_000)).values]
+
+
+async def box(log: MemoryLog, max_bytes: int = 1 << 20) -> DeadLetterBox:
+    made = DeadLetterBox(log, max_bytes)
+    await made.start()
+    return made
+
+
+async def test_one_letter_for_each_id_and_reason() -> None:
+    log = MemoryLog()
+    letters = await box(log)
+    assert await letters.park(letter(1)) == "parked"
+    assert await letters.park(letter(1)) == "already_parked"
+    assert await letters.park(letter(1, "malformed")) == "parked"
+    assert await letters.park(letter(2)) == "parked"
+    assert [(one.event_id, one.reason) for one in await kept(log)] == [
+        ("kick:1", "unknown_type"),
+        ("kick:1", "malformed"),
+        ("kick:2", "unknown_type"),
+    ]
+
+
+async def test_bytes_of_any_kind_are_kept_verbatim() -> None:
+    log = MemoryLog()
+    body = bytes(range(256))
+    await (await box(log)).park(letter(body=body))
+    assert (await kept(log))[0].body == body
+
+
+async def test_the_byte_limit_drops_and_counts_what_is_beyond() -> None:
+    log = MemoryLog()
+    size = len(encode_dead_letter(letter(100)))
+    letters = await box(log, max_bytes=3 * size)
+    results = [await letters.park(letter(100 + number)) for number in range(5)]
+    assert results == ["parked", "parked", "parked", "dropped", "dropped"]
+    assert letters.dropped == 2
+    assert letters.bytes_kept <= 3 * size
+    assert len(await kept(log)) == 3
+
+
+async def test_an_unknown_broadcaster_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parking.MAX_PER_UNKNOWN_BROADCASTER == 1000
+    monkeypatch.setattr(parking, "MAX_PER_UNKNOWN_BROADCASTER", 3)
+    letters = await box(MemoryLog())
+    results = [await letters.park(letter(number, "unknown_broadcaster", "1")) for number in range(4)]
+    assert results == ["parked", "parked", "parked", "dropped"]
+    assert await letters.park(letter(9, "unknown_broadcaster", "2")) == "parked"
+    assert await letters.park(letter(10)) == "parked"
+
+
+async def test_limits_and_ids_hold_over_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "MAX_PER_UNKNOWN_BROADCASTER", 2)
+    log = MemoryLog()
+    first = await box(log)
+    for number in range(2):
+        await first.park(letter(number, "unknown_broadcaster", "1"))
+    again = await box(log)
+    assert again.bytes_kept == first.bytes_kept
+    assert await again.park(letter(0, "unknown_broadcaster", "1")) == "already_parked"
+    assert await again.park(letter(7, "unknown_broadcaster", "1")) == "dropped"
+
+
+async def test_what_another_process_parked_counts_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "MAX_PER_UNKNOWN_BROADCASTER", 1)
+    log = MemoryLog()
+    one, other = await box(log), await box(log)
+    assert await one.park(letter(1, "unknown_broadcaster", "1")) == "parked"
+    assert await other.park(letter(1, "unknown_broadcaster", "1")) == "already_parked"
+    assert await other.park(letter(2, "unknown_broadcaster", "1")) == "dropped"
+
+
+async def test_letters_of_the_fold_and_of_newer_builds_count_their_bytes() -> None:
+    log = MemoryLog()
+    failed = encode_dead_letter(letter(1, "fold_failed"))
+    await log.append(DEAD_LETTERS, [Record("k", failed), Record("k", failed), Record("k", b"[]")])
+    assert (await box(log)).bytes_kept == 2 * len(failed) + 2
+
+
+class Slow(MemoryLog):
+    """A log whose dead letters are durable when the test says so, or not at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.fails = False
+
+    async def append(self, topic: str, records: Any) -> list[Appended]:
+        await self.gate.wait()
+        if self.fails:
+            raise LogUnavailable("The log is away.")
+        return await super().append(topic, records)
+
+
+async def test_a_copy_under_way_is_answered_when_the_first_is_durable() -> None:
+    log = Slow()
+    letters = await box(log)
+    first, second = (asyncio.create_task(letters.park(letter(1))) for _ in range(2))
+    _, pending = await asyncio.wait((first, second), timeout=0.02)
+    assert pending == {first, second}
+    log.gate.set()
+    assert {await first, await second} == {"parked", "already_parked"}
+    assert len(await kept(log)) == 1
+
+
+async def test_a_letter_that_is_not_durable_is_not_kept_for_any_of_its_copies() -> None:
+    log = Slow()
+    log.fails = True
+    log.gate.set()
+    letters = await box(log)
+    results = await asyncio.gather(letters.park(letter(1)), letters.park(letter(1)), return_exceptions=True)
+    assert [type(result) for result in results] == [LogUnavailable, LogUnavailable]
+    assert letters.bytes_kept == 0
+    log.fails = False
+    assert await letters.park(letter(1)) == "parked"
