@@ -40,4 +40,4 @@ def print_rows(rows: Sequence[Row]) -> None:
             row.target,
             "reached" if row.reached else "MISSED",
         )
-    Console().print(table)
+    Console(width=130).print(table)
