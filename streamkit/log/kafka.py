@@ -41,7 +41,8 @@ from streamkit.log.protocol import (
 )
 
 _REQUEST_TIMEOUT_MS = 10_000
-_ANSWER_S = 5.0
+_ANSWER_S = 2.0
+_STOP_S = 1.0
 _OPEN_S = 20.0
 _FETCH_BYTES = 8 << 20
 _MAX_BATCH_BYTES = 64 << 20
@@ -69,7 +70,7 @@ class KafkaLog:
         self._append_timeout_s = append_timeout_s
         self._log_id = ""
         self._closed = False
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: tuple[AIOKafkaProducer, asyncio.Future[None]] | None = None
         self._producer_lock = asyncio.Lock()
         self._offsets = self._consumer()
         self._idle: dict[TopicPartition, list[_Cursor]] = defaultdict(list)
@@ -128,7 +129,7 @@ class KafkaLog:
     async def read(self, topic: str, partition: int, position: int, *, limit: int = 1000, wait_s: float = 0.0) -> Batch:
         """Up to `limit` records (64 MiB) from `position` on; waits up to `wait_s` seconds for the first.
 
-        Where the oldest are gone by retention, it starts at the oldest there is. Raises LogUnavailable at most 10 s
+        Where the oldest are gone by retention, it starts at the oldest there is. Raises LogUnavailable a few seconds
         after the wait, LogClosed.
         """
         self._check_open()
@@ -151,7 +152,7 @@ class KafkaLog:
         )
 
     async def ends(self, topic: str) -> tuple[int, ...]:
-        """The end position of every partition. Raises LogUnavailable within 5 s, LogClosed."""
+        """The end position of every partition. Raises LogUnavailable within 2 s, LogClosed."""
         self._check_open()
         places = [TopicPartition(topic, partition) for partition in range(self.partitions(topic))]
         ends = await self._ask(self._offsets.end_offsets, places)
@@ -177,31 +178,37 @@ class KafkaLog:
         await asyncio.gather(*(cursor.is_free.wait() for cursor in busy))
         await self._offsets.stop()
         if self._producer is not None:
-            await _stop_producer(self._producer)
+            await _stop_producer(self._producer[0])
 
     # Appending
 
     async def _deliver(self, topic: str, partition: int, records: Sequence[Record]) -> int:
         """A lane's batch to the broker; retried within by the idempotent producer. The position of the first record."""
-        producer = await self._ready_producer()
+        producer, given_up = await self._ready_producer()
         batch = producer.create_batch()
         for record in records:
             headers = [(name, value.encode()) for name, value in record.headers]
             if batch.append(timestamp=None, key=record.key.encode(), value=record.value, headers=headers) is None:
                 raise ValueError("the headers do not fit into a batch")
         try:
-            sent = await (await producer.send_batch(batch, topic, partition=partition))
+            acknowledged = await producer.send_batch(batch, topic, partition=partition)
+            await asyncio.wait({acknowledged, given_up}, return_when=asyncio.FIRST_COMPLETED)
+            if not acknowledged.done():
+                raise KafkaError("another partition's batch failed")
+            first = int(acknowledged.result().offset)
         except KafkaError:
             # It gave up on the batch, and with it on its sequence numbers: only a new producer can go on.
-            if self._producer is producer:
+            if not given_up.done():
+                given_up.set_result(None)
                 self._producer = None
                 await _stop_producer(producer)
             raise
-        if sent.offset < 0:  # a retry the broker had already taken, too long ago to say where
+        if first < 0:  # a retry the broker had already taken, too long ago to say where
             raise KafkaError("the position was not told")
-        return int(sent.offset)
+        return first
 
-    async def _ready_producer(self) -> AIOKafkaProducer:
+    async def _ready_producer(self) -> tuple[AIOKafkaProducer, asyncio.Future[None]]:
+        """The producer, and the future that is done when it is given up."""
         async with self._producer_lock:
             if self._producer is None:
                 producer = AIOKafkaProducer(
@@ -211,7 +218,6 @@ class KafkaLog:
                     compression_type="lz4",
                     linger_ms=0,
                     max_batch_size=MAX_MESSAGE_BYTES - 4096,
-                    max_request_size=MAX_MESSAGE_BYTES,
                     request_timeout_ms=_REQUEST_TIMEOUT_MS,
                 )
                 try:
@@ -219,7 +225,7 @@ class KafkaLog:
                 except BaseException:
                     await _stop_producer(producer)
                     raise
-                self._producer = producer
+                self._producer = producer, asyncio.get_running_loop().create_future()
             return self._producer
 
     # Reading
@@ -357,10 +363,13 @@ async def _start(client: Any) -> None:
 
 
 async def _stop_producer(producer: AIOKafkaProducer) -> None:
-    # Batches that nobody waits for any more would keep stop() waiting for a broker that may never come back.
-    producer._message_accumulator.fail_all(KafkaError("given up"))
-    with suppress(KafkaError):
-        await producer.stop()
+    # Its stop() waits for every batch it holds, also for those that nobody waits for and no broker will ever take.
+    # These are the parts of it that end its tasks and connections.
+    producer._closed = True
+    with suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(_STOP_S):
+            await producer._sender.close()
+    await producer.client.close()
 
 
 async def _ensure_topics(bootstrap: str, partitions: int | None, dead_letter_max_bytes: int) -> int:
