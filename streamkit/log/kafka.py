@@ -14,19 +14,20 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, NoError, OffsetOutOfRangeError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from schemas.control import LogCreated, decode_control, encode_control
-from schemas.errors import LogClosed, LogMisconfigured, LogUnavailable
-from streamkit.log.kafka_settings import (
+from schemas.control import LogCreated, encode_control
+from schemas.errors import LogClosed, LogUnavailable
+from streamkit.log.kafka_topics import (
     MAX_MESSAGE_BYTES,
     NEW_EVENTS_PARTITIONS,
+    check_created,
     check_partitions,
     check_settings,
+    log_id_in,
     topic_settings,
 )
 from streamkit.log.lanes import Lanes
@@ -45,7 +46,7 @@ _ANSWER_S = 2.0
 _STOP_S = 1.0
 _OPEN_S = 20.0
 _FETCH_BYTES = 8 << 20
-_MAX_BATCH_BYTES = 64 << 20
+_MORE_FETCHES = 7
 _BEYOND_END_POLL_S = 0.05
 _IDLE_CURSORS = 2
 
@@ -247,10 +248,8 @@ class KafkaLog:
         A new consumer is 15 ms; to seek with an old one is up to half a second, because its long poll must end first.
         """
         idle = self._idle[tp]
-        cursor = next((cursor for cursor in idle if cursor.position == position), None)
-        if cursor is None:
-            cursor = _Cursor(self._consumer())
-        else:
+        cursor = next((cursor for cursor in idle if cursor.position == position), None) or _Cursor(self._consumer())
+        if cursor.is_started:
             idle.remove(cursor)
         cursor.is_free.clear()
         self._busy.add(cursor)
@@ -299,13 +298,10 @@ class KafkaLog:
                 else:  # beyond the end: it is not there yet
                     await asyncio.sleep(min(_BEYOND_END_POLL_S, remaining_s))
                 consumer.seek(tp, position)
-        size = _bytes(found)
-        while len(found) < limit and size < _MAX_BATCH_BYTES and found[-1].offset + 1 < (consumer.highwater(tp) or 0):
-            more = await _take(consumer, tp, limit - len(found), 1.0)
-            if not more:
+        for _ in range(_MORE_FETCHES):
+            if len(found) >= limit or found[-1].offset + 1 >= (consumer.highwater(tp) or 0):
                 break
-            size += _bytes(more)
-            found += more
+            found += await _take(consumer, tp, limit - len(found), _ANSWER_S)
         return position, found
 
     async def _ask(
@@ -329,14 +325,7 @@ class KafkaLog:
             created = LogCreated(at=datetime.now(UTC), log_id=secrets.token_hex(16))
             await self._lanes.append(CONTROL, [Record("log", encode_control(created))], _OPEN_S)
             first = await self.read(CONTROL, 0, 0, limit=1, wait_s=_ANSWER_S)
-        with suppress(msgspec.MsgspecError, IndexError):
-            event = decode_control(first.values[0])
-            if isinstance(event, LogCreated):
-                return event.log_id
-        raise LogMisconfigured(
-            f"The first record of topic {CONTROL} at {self._bootstrap} does not name a StreamKit log: "
-            "delete the streamkit topics if they hold nothing you need, or use another cluster."
-        )
+        return log_id_in(first.values, self._bootstrap)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -348,12 +337,8 @@ async def _take(consumer: AIOKafkaConsumer, tp: TopicPartition, limit: int, wait
     return found.get(tp, [])
 
 
-def _bytes(records: Sequence[Any]) -> int:
-    return sum(len(record.value or b"") for record in records)
-
-
 async def _start(client: Any) -> None:
-    """Start a consumer or producer; a cancellation waits for that (aiokafka leaves a connection open when it is cancelled in there)."""
+    """Start a consumer or producer. A cancellation waits for it: aiokafka leaves a connection open if it cuts in."""
     starting = asyncio.ensure_future(client.start())
     try:
         await asyncio.shield(starting)
@@ -382,7 +367,8 @@ async def _ensure_topics(bootstrap: str, partitions: int | None, dead_letter_max
         there = await admin.list_topics()  # never by name: asking for a topic by name may create it
         missing = [NewTopic(t, new_counts[t], -1, {}, wanted[t]) for t in TOPICS if t not in there]
         if missing:
-            _check_created(await admin.create_topics(missing))
+            created: Any = await admin.create_topics(missing)
+            check_created(created.topic_errors)
         counts = await _partition_counts(admin)
         for topic, count in counts.items():
             check_partitions(topic, count, count if topic == EVENTS and partitions is None else new_counts[topic])
@@ -393,12 +379,6 @@ async def _ensure_topics(bootstrap: str, partitions: int | None, dead_letter_max
     finally:
         await admin.close()
     return counts[EVENTS]
-
-
-def _check_created(response: Any) -> None:
-    for topic, code, message in response.topic_errors:
-        if code not in (NoError.errno, TopicAlreadyExistsError.errno):  # another process may have been quicker
-            raise KafkaError(f"topic {topic} cannot be made: {message or for_code(code).__name__}")
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.errors import LogUnavailable
-from streamkit.log.protocol import Appended, Record, check_sizes, partition_of
+from streamkit.log.protocol import Appended, Record, check_records, partition_of
 
 _BATCH_BYTES = 1 << 20
 _RECORD_OVERHEAD_BYTES = 64
@@ -35,7 +35,7 @@ class Lanes:
 
     async def append(self, topic: str, records: Sequence[Record], timeout_s: float) -> list[Appended]:
         """Append; returns when all are delivered. Raises RecordTooLarge, LogUnavailable after `timeout_s`."""
-        check_sizes(records)
+        check_records(records)
         if not records:
             return []
         loop = asyncio.get_running_loop()

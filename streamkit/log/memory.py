@@ -17,7 +17,7 @@ from streamkit.log.protocol import (
     Batch,
     PartitionInfo,
     Record,
-    check_sizes,
+    check_records,
     partition_of,
 )
 
@@ -45,7 +45,7 @@ class MemoryLog:
     async def append(self, topic: str, records: Sequence[Record]) -> list[Appended]:
         """Append in order. Raises RecordTooLarge, LogClosed."""
         self._check_open()
-        check_sizes(records)
+        check_records(records)
         partitions = self._records[topic]
         appended = []
         for record in records:

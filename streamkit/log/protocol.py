@@ -24,6 +24,9 @@ TOPICS = (EVENTS, CONTROL, VAULT, DEAD_LETTERS)
 MAX_RECORD_BYTES = 1_000_000
 """A record's value may be this long; anything longer is RecordTooLarge, on every adapter."""
 
+MAX_KEY_BYTES = 65_536
+"""The same for its key and headers together."""
+
 
 class Record(Struct, frozen=True):
     """What is appended. `key` decides the partition (events: the decimal `user_id`); `headers` are Kafka's."""
@@ -119,10 +122,20 @@ def partition_of(key: str, partitions: int) -> int:
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
-def check_sizes(records: Sequence[Record]) -> None:
-    """Refuse the whole call when one of its records is too long, before any adapter writes. Raises RecordTooLarge."""
+def check_records(records: Sequence[Record]) -> None:
+    """Refuse the whole call when a record does not fit, before any adapter writes.
+
+    Raises RecordTooLarge; UnicodeEncodeError for a key that is no Unicode text (it would fail a whole group later).
+    """
     for record in records:
         if len(record.value) > MAX_RECORD_BYTES:
             raise RecordTooLarge(
                 f"A record of {len(record.value)} bytes is longer than the {MAX_RECORD_BYTES} bytes the log takes."
+            )
+        beside = len(record.key.encode())
+        for name, value in record.headers:
+            beside += len(name.encode()) + len(value.encode())
+        if beside > MAX_KEY_BYTES:
+            raise RecordTooLarge(
+                f"A record's key and headers of {beside} bytes are longer than the {MAX_KEY_BYTES} bytes the log takes."
             )
