@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from projector.fold import read_position
+from projector.fold import read_position, settled_before, used_in
 from schemas.read_models import QUERIES
 from streamkit.reads import Question
 
@@ -26,7 +26,8 @@ def answer(
         for question in questions:
             query = QUERIES[question.name]
             parameters = {name: question.parameters[name] for name in query.parameters}
-            found = connection.execute(query.sql, {"user_id": user_id, **parameters}).fetchall()
+            known = {"user_id": user_id, "settled": settled_before(position), **parameters}
+            found = connection.execute(query.sql, used_in(query.sql, known)).fetchall()
             if query.finish is not None:
                 found = query.finish(found, parameters)
             rows.append([query.row(*row) for row in found])

@@ -7,14 +7,17 @@ of the log prefix that the position names. What may not live here: threads, the 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import duckdb
 from msgspec import Struct
 
 from projector import seen
 from projector.staging import read_heads, stage
-from schemas.read_models import READ_MODELS, ReadModel
+from schemas.read_models import READ_MODELS, SETTLED_EVERY, ReadModel
 
 TABLES = """
 CREATE TABLE fold_position (position BIGINT);
@@ -40,6 +43,21 @@ def read_position(connection: duckdb.DuckDBPyConnection) -> int:
     row = connection.execute("SELECT position FROM fold_position").fetchone()
     assert row is not None
     return int(row[0])
+
+
+@cache
+def _names(sql: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\$([a-z]\w*)", sql))
+
+
+def used_in(sql: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the parameters that the statement names; DuckDB refuses any other."""
+    return {name: known[name] for name in _names(sql)}
+
+
+def settled_before(position: int) -> int:
+    """Where the last settling of a file at `position` ended."""
+    return position - position % SETTLED_EVERY
 
 
 def fold(
@@ -68,6 +86,11 @@ def fold(
                 for statement in model.fold:
                     if not kinds.isdisjoint(statement.kinds):
                         connection.execute(statement.sql)
+        before, now = settled_before(start), settled_before(next_position)
+        if now > before:
+            for model in models:
+                for sql in model.settle:
+                    connection.execute(sql, used_in(sql, {"from": before, "to": now, "every": SETTLED_EVERY}))
         moved = connection.execute(
             "UPDATE fold_position SET position = $1 WHERE position = $2", [next_position, start]
         ).fetchone()

@@ -1,8 +1,7 @@
 """Who is subscribed at a given moment, and whose subscription ends next?
 
-Per viewer: the latest known end, and the facts (when, until when) after it that no later and longer one outdoes,
-sorted. Merging them is commutative and idempotent, so the order of arrival does not matter; the expiry is the
-greatest of what is left. The moment is a parameter of the question: there is no clock in here.
+Facts (when, until when) and ends are kept as they came; the question sorts them out at its moment, which is a
+parameter: there is no clock in here. Facts that ran out before the moment are skipped by the block.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from schemas.read_models.coins import with_names
 from schemas.read_models.model import Fold, Query, ReadModel
 
 
@@ -32,17 +32,17 @@ class ActivePreviewRow(Struct, frozen=True, array_like=True):
 
 TABLES = """
 CREATE TABLE active_subscriptions (
-    user_id BIGINT, platform VARCHAR, viewer_id VARCHAR,
-    ended_at TIMESTAMPTZ, unlisted_at TIMESTAMPTZ,
-    facts STRUCT(occurred_at TIMESTAMPTZ, expires_at TIMESTAMPTZ)[],
-    PRIMARY KEY (user_id, platform, viewer_id)
+    user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, occurred_at TIMESTAMPTZ, expires_at TIMESTAMPTZ
+);
+CREATE TABLE active_subscriptions_ends (
+    user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, ended_at TIMESTAMPTZ
 );
 CREATE TABLE active_subscriptions_polls (
-    user_id BIGINT, platform VARCHAR, polled_at TIMESTAMPTZ, PRIMARY KEY (user_id, platform)
+    user_id BIGINT, platform VARCHAR, polled_at TIMESTAMPTZ, listed VARCHAR[]
 );
 """
-"""`ended_at`, `unlisted_at`: the latest told end, and the latest complete list without the viewer; null: none. `facts` ascend by `occurred_at` and descend by `expires_at`: the first is the expiry.
-`..._polls`: the start of the newest complete list of subscribers; whoever is first met later was not on it."""
+"""`..._polls`: the complete lists of subscribers, each by the moment at which its poll began; whoever is not listed
+had ended by then."""
 
 NEW = "channel.subscription.new"
 RENEWAL = "channel.subscription.renewal"
@@ -51,78 +51,51 @@ RECEIVED = "channel.subscription.gift_received"
 ENDED = "channel.subscription.ended"
 SNAPSHOT = "channel.subscription.snapshot"
 
-
-def _standing(facts: str, ended_at: str) -> str:
-    """The facts after the end that no later and longer one outdoes."""
-    return f"""list_filter(list_sort(list_distinct({facts})), lambda fact:
-        ({ended_at} IS NULL OR fact.occurred_at > {ended_at}) AND len(list_filter({facts}, lambda other:
-            other <> fact AND other.occurred_at >= fact.occurred_at AND other.expires_at >= fact.expires_at)) = 0)"""
-
-
-_FACTS = f"""
-    SELECT user_id, platform, actor_id AS viewer_id, occurred_at,
-        CASE WHEN type = '{ENDED}' THEN NULL WHEN platform = 'kick' THEN expires_at
+FACTS = f"""
+INSERT INTO active_subscriptions
+SELECT * FROM (
+    SELECT user_id, platform, actor_id, occurred_at,
+        CASE platform WHEN 'kick' THEN expires_at
             ELSE occurred_at + to_months(CASE type WHEN '{RENEWAL}' THEN coalesce(months, 1) ELSE 1 END::INTEGER)
-        END AS expires_at,
-        CASE type WHEN '{ENDED}' THEN occurred_at END AS ended_at
-    FROM batch WHERE type IN ('{NEW}', '{RENEWAL}', '{RECEIVED}', '{ENDED}') AND actor_id IS NOT NULL
+        END AS expires_at
+    FROM batch WHERE type IN ('{NEW}', '{RENEWAL}', '{RECEIVED}') AND actor_id IS NOT NULL
     UNION ALL
-    SELECT user_id, platform, listed.id, occurred_at,
-        CASE type WHEN '{GIFTS}' THEN expires_at ELSE occurred_at + to_months(1) END, NULL
+    SELECT user_id, platform, viewer.id, occurred_at,
+        CASE type WHEN '{GIFTS}' THEN expires_at ELSE occurred_at + to_months(1) END
     FROM (
-        SELECT user_id, platform, type, occurred_at, expires_at, unnest(coalesce(giftees, subscribers)) AS listed
+        SELECT user_id, platform, type, occurred_at, expires_at, unnest(coalesce(giftees, subscribers)) AS viewer
         FROM batch WHERE (type = '{GIFTS}' AND platform = 'kick') OR (type = '{SNAPSHOT}' AND complete)
     )
+) WHERE expires_at IS NOT NULL
 """
 
-MERGE = f"""
-INSERT INTO active_subscriptions
-SELECT user_id, platform, viewer_id, ended_at, unlisted_at, {_standing("facts", "greatest(ended_at, unlisted_at)")}
-FROM (
-    SELECT user_id, platform, viewer_id,
-        max(ended_at) AS ended_at, max(polled_at) AS unlisted_at,
-        coalesce(list({{occurred_at: occurred_at, expires_at: expires_at}}) FILTER (expires_at IS NOT NULL), [])
-            AS facts
-    FROM ({_FACTS}) LEFT JOIN active_subscriptions_polls USING (user_id, platform)
-    WHERE expires_at IS NOT NULL OR ended_at IS NOT NULL
-    GROUP BY user_id, platform, viewer_id
-)
-ON CONFLICT DO UPDATE SET
-    ended_at = greatest(active_subscriptions.ended_at, excluded.ended_at),
-    facts = {
-    _standing(
-        "list_concat(active_subscriptions.facts, excluded.facts)",
-        "greatest(active_subscriptions.ended_at, active_subscriptions.unlisted_at, excluded.ended_at)",
-    )
-}
-"""
-
-UNLISTED = f"""
-UPDATE active_subscriptions AS viewer
-SET unlisted_at = greatest(viewer.unlisted_at, unlisted.polled_at),
-    facts = list_filter(viewer.facts, lambda fact: fact.occurred_at > unlisted.polled_at)
-FROM (
-    SELECT known.user_id, known.platform, known.viewer_id, max(poll.occurred_at) AS polled_at
-    FROM active_subscriptions AS known JOIN batch AS poll USING (user_id, platform)
-    WHERE poll.type = '{SNAPSHOT}' AND poll.complete
-        AND NOT list_contains(list_transform(coalesce(poll.subscribers, []), lambda one: one.id), known.viewer_id)
-    GROUP BY known.user_id, known.platform, known.viewer_id
-) AS unlisted
-WHERE viewer.user_id = unlisted.user_id AND viewer.platform = unlisted.platform
-    AND viewer.viewer_id = unlisted.viewer_id
+ENDS = f"""
+INSERT INTO active_subscriptions_ends
+SELECT user_id, platform, actor_id, occurred_at FROM batch WHERE type = '{ENDED}' AND actor_id IS NOT NULL
 """
 
 POLLS = f"""
 INSERT INTO active_subscriptions_polls
-SELECT user_id, platform, max(occurred_at) FROM batch WHERE type = '{SNAPSHOT}' AND complete
-GROUP BY user_id, platform
-ON CONFLICT DO UPDATE SET polled_at = greatest(active_subscriptions_polls.polled_at, excluded.polled_at)
+SELECT user_id, platform, occurred_at, list_transform(coalesce(subscribers, []), lambda one: one.id)
+FROM batch WHERE type = '{SNAPSHOT}' AND complete
 """
 
 _ACTIVE = """
-SELECT user_id, platform, viewer_id, facts[1].expires_at AS expires_at FROM active_subscriptions
+SELECT platform, viewer_id, max(expires_at) AS expires_at
+FROM active_subscriptions AS fact
 WHERE user_id = $user_id AND list_contains($platforms::VARCHAR[], platform)
-    AND epoch_us(facts[1].expires_at) > $now_us
+    AND expires_at > make_timestamptz($now_us::BIGINT)
+    AND NOT EXISTS (
+        SELECT 1 FROM active_subscriptions_ends AS past
+        WHERE past.user_id = $user_id AND past.platform = fact.platform AND past.viewer_id = fact.viewer_id
+            AND past.ended_at >= fact.occurred_at
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM active_subscriptions_polls AS poll
+        WHERE poll.user_id = $user_id AND poll.platform = fact.platform AND poll.polled_at >= fact.occurred_at
+            AND NOT list_contains(poll.listed, fact.viewer_id)
+    )
+GROUP BY platform, viewer_id
 """
 
 TOTALS = f"SELECT platform, count(*) FROM ({_ACTIVE}) GROUP BY platform ORDER BY platform"
@@ -133,8 +106,7 @@ next AS MATERIALIZED (
     SELECT * FROM active
     WHERE expires_at <= (SELECT max(expires_at) FROM (SELECT expires_at FROM active ORDER BY expires_at LIMIT $limit))
 )
-SELECT name, platform, epoch_us(expires_at), viewer_id
-FROM next JOIN coins_viewers USING (user_id, platform, viewer_id)
+SELECT name, platform, epoch_us(expires_at), viewer_id FROM ({with_names("next")})
 """
 
 
@@ -149,8 +121,8 @@ READ_MODEL = ReadModel(
     version=1,
     tables=TABLES,
     fold=(
-        Fold(kinds=frozenset({NEW, RENEWAL, GIFTS, RECEIVED, ENDED, SNAPSHOT}), sql=MERGE),
-        Fold(kinds=frozenset({SNAPSHOT}), sql=UNLISTED),
+        Fold(kinds=frozenset({NEW, RENEWAL, GIFTS, RECEIVED, SNAPSHOT}), sql=FACTS),
+        Fold(kinds=frozenset({ENDED}), sql=ENDS),
         Fold(kinds=frozenset({SNAPSHOT}), sql=POLLS),
     ),
     queries=(

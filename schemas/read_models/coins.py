@@ -1,8 +1,8 @@
 """Who are the viewers of a broadcaster, what are they called now, and how many loyalty coins do they hold?
 
-A viewer is (platform, platform user id). `coins_viewers` has a row for everyone an event has named, so rankings of
-other read models find the newest name here. Rules are the defaults; what a later event can take back or must not
-price again (a renewal, a first follow) is kept with the price it had.
+A viewer is (platform, platform user id). Rules are the defaults; what a later event can take back or must not pay
+again (a renewal, a minute, the first follow) is kept with its price. `coins_viewers` is up to date to the last
+settling; what came since lies in `coins_changes` and `coins_minutes`, and in the subscriptions' history.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from schemas.kinds import KINDS
 from schemas.read_models.model import Fold, Query, ReadModel
+from schemas.read_models.subscription_history import coins_earned
 
 CHAT_MINUTE = 1
 FOLLOW = 10
-SUBSCRIPTION = 100
 GIFT = 50
 KICK = 1
 BIT = 1
@@ -42,96 +42,125 @@ TABLES = """
 CREATE TABLE coins_viewers (
     user_id BIGINT, platform VARCHAR, viewer_id VARCHAR,
     name VARCHAR, name_weight UTINYINT, named_at TIMESTAMPTZ, named_by VARCHAR,
-    coins BIGINT, follow_coins BIGINT,
-    PRIMARY KEY (user_id, platform, viewer_id)
+    coins BIGINT, follow_coins BIGINT
 );
-CREATE TABLE coins_minutes (minute BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR);
+CREATE TABLE coins_changes (
+    position BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR,
+    name VARCHAR, name_weight UTINYINT, named_at TIMESTAMPTZ, named_by VARCHAR,
+    coins BIGINT, follow_coins BIGINT
+);
+CREATE TABLE coins_minutes (
+    minute BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, position BIGINT, coins BIGINT
+);
 """
 """`named_by` is the event that told the name; a heavier one wins before a newer one: 2 a platform's event, 1 a
-first-party event, 0 a list of subscribers. `follow_coins`: what the first follow brought, null before it.
-`coins_minutes`: the minutes (since 1970) that were paid; it grows with the log, so it has no key."""
+first-party event, 0 a list of subscribers. `follow_coins`: what a follow brings if it is the first; in
+`coins_viewers` what it brought, null before it. `minute` counts from 1970."""
 
-_MINUTES = f"""
-    INSERT INTO coins_minutes
-    SELECT DISTINCT chat.minute, chat.user_id, chat.platform, chat.viewer_id
-    FROM (
-        SELECT epoch_us(occurred_at) // 60000000 AS minute, user_id, platform, actor_id AS viewer_id
-        FROM batch WHERE type = 'chat.message.sent' AND actor_id IS NOT NULL
-    ) AS chat
-    ANTI JOIN coins_minutes AS paid USING (minute, user_id, platform, viewer_id)
-    RETURNING user_id, platform, viewer_id, {CHAT_MINUTE} AS coins
+CHANGES = f"""
+INSERT INTO coins_changes
+SELECT position, user_id, platform, actor_id, actor_name, CASE platform WHEN 'streamkit' THEN 1 ELSE 2 END,
+    occurred_at, event_id,
+    CASE type WHEN 'channel.subscription.gifts' THEN gift_count * {GIFT} WHEN 'kicks.gifted' THEN amount * {KICK}
+        WHEN 'channel.cheered' THEN amount * {BIT} ELSE 0 END,
+    CASE type WHEN 'channel.followed' THEN {FOLLOW} END
+FROM batch WHERE actor_id IS NOT NULL
 """
 
-_TOLD = f"""
-    SELECT user_id, platform, actor_id AS viewer_id,
-        {{weight: CASE platform WHEN 'streamkit' THEN 1 ELSE 2 END, told_at: occurred_at, event_id: event_id,
-          name: actor_name}} AS told,
-        CASE type WHEN 'channel.subscription.gifts' THEN gift_count * {GIFT}
-            WHEN 'kicks.gifted' THEN amount * {KICK} WHEN 'channel.cheered' THEN amount * {BIT} ELSE 0 END AS coins,
-        CASE type WHEN 'channel.followed' THEN {FOLLOW} END AS follow_coins
-    FROM batch WHERE actor_id IS NOT NULL
-"""
-
-_LISTED = """
-    SELECT user_id, platform, listed.id,
-        {weight: CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END, told_at: occurred_at,
-         event_id: event_id, name: listed.name}, 0, NULL
-    FROM (SELECT user_id, platform, type, occurred_at, event_id, unnest(coalesce(giftees, subscribers)) AS listed
-          FROM batch WHERE type IN ('channel.subscription.gifts', 'channel.subscription.snapshot'))
-"""
-
-VIEWERS = f"""
-WITH minutes AS ({_MINUTES}),
-changes AS (
-    {_TOLD}
-    UNION ALL {_LISTED}
-    UNION ALL SELECT user_id, platform, viewer_id, NULL, coins, NULL FROM minutes
-)
-INSERT INTO coins_viewers
-SELECT user_id, platform, viewer_id, newest.name, newest.weight, newest.told_at, newest.event_id,
-    coins + coalesce(follow_coins, 0), follow_coins
+LISTED = """
+INSERT INTO coins_changes
+SELECT position, user_id, platform, viewer.id, viewer.name,
+    CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END, occurred_at, event_id, 0, NULL
 FROM (
-    SELECT user_id, platform, viewer_id, max(told) AS newest, sum(coins)::BIGINT AS coins,
-        max(follow_coins) AS follow_coins
-    FROM changes GROUP BY user_id, platform, viewer_id
+    SELECT position, user_id, platform, type, occurred_at, event_id, unnest(coalesce(giftees, subscribers)) AS viewer
+    FROM batch WHERE type IN ('channel.subscription.gifts', 'channel.subscription.snapshot')
 )
-ON CONFLICT DO UPDATE SET
-    name = CASE WHEN (excluded.name_weight, excluded.named_at, excluded.named_by)
-            > (coins_viewers.name_weight, coins_viewers.named_at, coins_viewers.named_by)
-        THEN excluded.name ELSE coins_viewers.name END,
-    named_by = CASE WHEN (excluded.name_weight, excluded.named_at, excluded.named_by)
-            > (coins_viewers.name_weight, coins_viewers.named_at, coins_viewers.named_by)
-        THEN excluded.named_by ELSE coins_viewers.named_by END,
-    named_at = CASE WHEN (excluded.name_weight, excluded.named_at, excluded.named_by)
-            > (coins_viewers.name_weight, coins_viewers.named_at, coins_viewers.named_by)
-        THEN excluded.named_at ELSE coins_viewers.named_at END,
-    name_weight = greatest(excluded.name_weight, coins_viewers.name_weight),
-    coins = coins_viewers.coins + excluded.coins
-        - CASE WHEN coins_viewers.follow_coins IS NOT NULL THEN coalesce(excluded.follow_coins, 0) ELSE 0 END,
-    follow_coins = coalesce(coins_viewers.follow_coins, excluded.follow_coins)
+"""
+
+MINUTES = f"""
+INSERT INTO coins_minutes
+SELECT minute, user_id, platform, viewer_id, position, {CHAT_MINUTE}
+FROM (
+    SELECT epoch_us(occurred_at) // 60000000 AS minute, user_id, platform, actor_id AS viewer_id,
+        min(position) AS position
+    FROM batch WHERE type = 'chat.message.sent' AND actor_id IS NOT NULL GROUP BY ALL
+) AS chat
+ANTI JOIN coins_minutes AS paid USING (minute, user_id, platform, viewer_id)
+"""
+
+_TOLD = "{'weight': name_weight, 'told_at': named_at, 'event_id': named_by, 'name': name}"
+
+SETTLE = f"""
+MERGE INTO coins_viewers AS viewer USING (
+    SELECT user_id, platform, viewer_id, max({_TOLD}) FILTER (name IS NOT NULL) AS told,
+        sum(coins)::BIGINT AS coins, arg_min(follow_coins, position) AS follow_coins
+    FROM (
+        SELECT user_id, platform, viewer_id, name, name_weight, named_at, named_by, coins, follow_coins, position
+        FROM coins_changes WHERE position < $to
+        UNION ALL BY NAME
+        SELECT user_id, platform, viewer_id, coins FROM coins_minutes WHERE position >= $from AND position < $to
+        UNION ALL BY NAME ({coins_earned("$from", "$to")})
+    ) GROUP BY user_id, platform, viewer_id
+) AS change USING (user_id, platform, viewer_id)
+WHEN MATCHED AND (change.told.weight, change.told.told_at, change.told.event_id)
+        > (viewer.name_weight, viewer.named_at, viewer.named_by) THEN UPDATE SET
+    name = change.told.name, name_weight = change.told.weight, named_at = change.told.told_at,
+    named_by = change.told.event_id,
+    coins = viewer.coins + change.coins
+        + CASE WHEN viewer.follow_coins IS NULL THEN coalesce(change.follow_coins, 0) ELSE 0 END,
+    follow_coins = coalesce(viewer.follow_coins, change.follow_coins)
+WHEN MATCHED THEN UPDATE SET
+    coins = viewer.coins + change.coins
+        + CASE WHEN viewer.follow_coins IS NULL THEN coalesce(change.follow_coins, 0) ELSE 0 END,
+    follow_coins = coalesce(viewer.follow_coins, change.follow_coins)
+WHEN NOT MATCHED THEN INSERT VALUES (
+    change.user_id, change.platform, change.viewer_id, change.told.name, change.told.weight, change.told.told_at,
+    change.told.event_id, change.coins + coalesce(change.follow_coins, 0), change.follow_coins
+)
+"""
+
+SETTLED = "DELETE FROM coins_changes WHERE position < $to"
+
+_BALANCES = f"""
+SELECT platform, viewer_id,
+    (sum(coins) + CASE WHEN bool_or(followed) THEN 0 ELSE coalesce(arg_min(follow_coins, position), 0) END)::BIGINT
+        AS coins
+FROM (
+    SELECT platform, viewer_id, coins, follow_coins IS NOT NULL AS followed FROM coins_viewers
+    WHERE user_id = $user_id
+    UNION ALL BY NAME
+    SELECT platform, viewer_id, coins, follow_coins, position FROM coins_changes WHERE user_id = $user_id
+    UNION ALL BY NAME
+    SELECT platform, viewer_id, coins FROM coins_minutes WHERE user_id = $user_id AND position >= $settled
+    UNION ALL BY NAME
+    SELECT platform, viewer_id, coins FROM ({coins_earned("$settled", None)}) WHERE user_id = $user_id
+) GROUP BY platform, viewer_id HAVING coins > 0
 """
 
 
-def pay(changes: str) -> str:
-    """An INSERT that adds `changes` (user_id, platform, viewer_id, coins) to balances of viewers who have a row."""
+def with_names(viewers: str) -> str:
+    """The rows of `viewers`, a relation with platform and viewer_id, with the newest `name` of each."""
     return f"""
-INSERT INTO coins_viewers (user_id, platform, viewer_id, coins)
-SELECT user_id, platform, viewer_id, sum(coins)::BIGINT FROM ({changes}) WHERE viewer_id IS NOT NULL
-GROUP BY user_id, platform, viewer_id
-ON CONFLICT DO UPDATE SET coins = coins_viewers.coins + excluded.coins
-"""
+    SELECT named.told.name AS name, {viewers}.* FROM {viewers} JOIN (
+        SELECT platform, viewer_id, max({_TOLD}) AS told
+        FROM (
+            SELECT * FROM coins_viewers WHERE user_id = $user_id
+            UNION ALL BY NAME
+            SELECT * EXCLUDE (position) FROM coins_changes WHERE user_id = $user_id
+        ) SEMI JOIN {viewers} USING (platform, viewer_id)
+        WHERE name IS NOT NULL GROUP BY platform, viewer_id
+    ) AS named USING (platform, viewer_id)
+    """
 
 
-SUMMARY = """
-SELECT coalesce(sum(coins), 0)::BIGINT, count(*) FROM coins_viewers WHERE user_id = $user_id AND coins > 0
-"""
+SUMMARY = f"SELECT coalesce(sum(coins), 0)::BIGINT, count(*) FROM ({_BALANCES})"
 
-LEADERBOARD = """
-WITH mine AS MATERIALIZED (
-    SELECT name, platform, coins, viewer_id FROM coins_viewers WHERE user_id = $user_id AND coins > 0
+LEADERBOARD = f"""
+WITH mine AS MATERIALIZED ({_BALANCES}),
+top AS MATERIALIZED (
+    SELECT * FROM mine WHERE coins >= (SELECT min(coins) FROM (SELECT coins FROM mine ORDER BY coins DESC LIMIT $limit))
 )
-SELECT name, platform, coins, viewer_id FROM mine
-WHERE coins >= (SELECT min(coins) FROM (SELECT coins FROM mine ORDER BY coins DESC LIMIT $limit))
+SELECT name, platform, coins, viewer_id FROM ({with_names("top")})
 """
 
 
@@ -145,7 +174,12 @@ READ_MODEL = ReadModel(
     name="coins",
     version=1,
     tables=TABLES,
-    fold=(Fold(kinds=frozenset(KINDS), sql=VIEWERS),),
+    fold=(
+        Fold(kinds=frozenset(KINDS), sql=CHANGES),
+        Fold(kinds=frozenset({"channel.subscription.gifts", "channel.subscription.snapshot"}), sql=LISTED),
+        Fold(kinds=frozenset({"chat.message.sent"}), sql=MINUTES),
+    ),
+    settle=(SETTLE, SETTLED),
     queries=(
         Query(name="coins_summary", sql=SUMMARY, row=CoinsSummaryRow),
         Query(name="coins_leaderboard", sql=LEADERBOARD, row=CoinsLeaderRow, parameters=("limit",), finish=rank),

@@ -1,4 +1,4 @@
-"""What happened lately, and how much in all? Chat lies apart from the rarer kinds."""
+"""What happened lately, and how much in all?"""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from msgspec import Struct
 
 from schemas.kinds import KINDS, is_stored
 from schemas.read_models.model import Fold, Query, ReadModel
-
-CHAT = "chat.message.sent"
-RARER_KINDS = frozenset(kind for kind in KINDS if is_stored(kind) and kind != CHAT)
 
 
 class EventsTotalRow(Struct, frozen=True, array_like=True):
@@ -29,45 +26,37 @@ class EventRow(Struct, frozen=True, array_like=True):
 
 
 TABLES = """
-CREATE TABLE events_chat (
-    position BIGINT, user_id BIGINT, received_at TIMESTAMPTZ, platform VARCHAR, actor VARCHAR, message VARCHAR
+CREATE TABLE events (
+    position BIGINT, user_id BIGINT, received_at TIMESTAMPTZ, type VARCHAR, platform VARCHAR, actor VARCHAR,
+    message VARCHAR
 );
-CREATE TABLE events_rarer (
-    position BIGINT, user_id BIGINT, received_at TIMESTAMPTZ, platform VARCHAR, actor VARCHAR, message VARCHAR,
-    type VARCHAR
-);
-CREATE TABLE events_counts (user_id BIGINT PRIMARY KEY, events BIGINT);
+CREATE TABLE events_counts (stretch BIGINT, user_id BIGINT, events BIGINT, oldest_at TIMESTAMPTZ);
+"""
+"""`events_counts`: how many events of a broadcaster lie in a settled stretch of the log, and when the oldest of them
+was received: how far back the newest fifty reach is known without looking."""
+
+STORED_KINDS = frozenset(kind for kind in KINDS if is_stored(kind))
+
+ROWS = f"""
+INSERT INTO events
+SELECT position, user_id, received_at, type, platform, actor_name, nullif(message, '')
+FROM batch WHERE type IN ({", ".join(f"'{kind}'" for kind in sorted(STORED_KINDS))})
 """
 
-_STORED = "type IN (" + ", ".join(f"'{kind}'" for kind in sorted(RARER_KINDS | {CHAT})) + ")"
-
-CHAT_ROWS = f"""
-INSERT INTO events_chat
-SELECT position, user_id, received_at, platform, actor_name, nullif(message, '')
-FROM batch WHERE type = '{CHAT}' ORDER BY position
+COUNTS = """
+INSERT INTO events_counts
+SELECT position // $every AS stretch, user_id, count(*), min(received_at)
+FROM events WHERE position >= $from AND position < $to GROUP BY stretch, user_id
 """
 
-RARER_ROWS = f"""
-INSERT INTO events_rarer
-SELECT position, user_id, received_at, platform, actor_name, nullif(message, ''), type
-FROM batch WHERE type <> '{CHAT}' AND {_STORED} ORDER BY position
+TOTAL = """
+SELECT (SELECT coalesce(sum(events), 0) FROM events_counts WHERE user_id = $user_id)::BIGINT
+    + (SELECT count(*) FROM events WHERE user_id = $user_id AND position >= $settled)
 """
 
-COUNTS = f"""
-INSERT INTO events_counts SELECT user_id, count(*) FROM batch WHERE {_STORED} GROUP BY user_id
-ON CONFLICT DO UPDATE SET events = events + excluded.events
-"""
-
-TOTAL = "SELECT coalesce(sum(events), 0)::BIGINT FROM events_counts WHERE user_id = $user_id"
-
-HISTORY = f"""
-SELECT type, platform, actor, message, epoch_us(received_at), position FROM (
-    SELECT '{CHAT}' AS type, platform, actor, message, received_at, position FROM events_chat
-    WHERE user_id = $user_id AND coalesce($type::VARCHAR, '{CHAT}') = '{CHAT}'
-    UNION ALL
-    SELECT type, platform, actor, message, received_at, position FROM events_rarer
-    WHERE user_id = $user_id AND type = coalesce($type::VARCHAR, type)
-)
+HISTORY = """
+SELECT type, platform, actor, message, epoch_us(received_at), position FROM events
+WHERE user_id = $user_id AND ($type::VARCHAR IS NULL OR type = $type)
 ORDER BY received_at DESC, position DESC LIMIT $limit
 """
 
@@ -75,11 +64,8 @@ READ_MODEL = ReadModel(
     name="events",
     version=1,
     tables=TABLES,
-    fold=(
-        Fold(kinds=frozenset({CHAT}), sql=CHAT_ROWS),
-        Fold(kinds=RARER_KINDS, sql=RARER_ROWS),
-        Fold(kinds=RARER_KINDS | {CHAT}, sql=COUNTS),
-    ),
+    fold=(Fold(kinds=STORED_KINDS, sql=ROWS),),
+    settle=(COUNTS,),
     queries=(
         Query(name="events_total", sql=TOTAL, row=EventsTotalRow),
         Query(name="events_history", sql=HISTORY, row=EventRow, parameters=("limit", "type")),

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from schemas.read_models.coins import with_names
 from schemas.read_models.model import Fold, Query, ReadModel
 
 
@@ -33,40 +34,28 @@ class KicksHistoryRow(Struct, frozen=True, array_like=True):
 
 
 TABLES = """
-CREATE TABLE kicks_gifts (
-    user_id BIGINT, occurred_at TIMESTAMPTZ, event_id VARCHAR, actor VARCHAR, amount BIGINT
-);
-CREATE TABLE kicks_gifters (
-    user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, kicks BIGINT, gifts BIGINT,
-    PRIMARY KEY (user_id, platform, viewer_id)
+CREATE TABLE kicks (
+    user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, actor VARCHAR, amount BIGINT,
+    occurred_at TIMESTAMPTZ, event_id VARCHAR
 );
 """
-"""The anonymous gifts of a broadcaster lie under the empty viewer id."""
 
-GIFTS = """
-INSERT INTO kicks_gifts
-SELECT user_id, occurred_at, event_id, actor_name, amount FROM batch WHERE type = 'kicks.gifted'
+GIFTED = """
+INSERT INTO kicks
+SELECT user_id, platform, actor_id, actor_name, amount, occurred_at, event_id FROM batch WHERE type = 'kicks.gifted'
 """
 
-GIFTERS = """
-INSERT INTO kicks_gifters
-SELECT user_id, platform, coalesce(actor_id, '') AS viewer_id, sum(amount)::BIGINT, count(*)
-FROM batch WHERE type = 'kicks.gifted' GROUP BY user_id, platform, viewer_id
-ON CONFLICT DO UPDATE SET kicks = kicks + excluded.kicks, gifts = gifts + excluded.gifts
-"""
+SUMMARY = "SELECT coalesce(sum(amount), 0)::BIGINT, count(*) FROM kicks WHERE user_id = $user_id"
 
-SUMMARY = """
-SELECT coalesce(sum(kicks), 0)::BIGINT, coalesce(sum(gifts), 0)::BIGINT FROM kicks_gifters WHERE user_id = $user_id
-"""
-
-TOP = """
+TOP = f"""
 WITH mine AS MATERIALIZED (
-    SELECT user_id, platform, viewer_id, kicks FROM kicks_gifters WHERE user_id = $user_id AND viewer_id <> ''
+    SELECT platform, viewer_id, sum(amount)::BIGINT AS kicks FROM kicks
+    WHERE user_id = $user_id AND viewer_id IS NOT NULL GROUP BY platform, viewer_id
 ),
 top AS MATERIALIZED (
     SELECT * FROM mine WHERE kicks >= (SELECT min(kicks) FROM (SELECT kicks FROM mine ORDER BY kicks DESC LIMIT $limit))
 )
-SELECT name, kicks, platform, viewer_id FROM top JOIN coins_viewers USING (user_id, platform, viewer_id)
+SELECT name, kicks, platform, viewer_id FROM ({with_names("top")})
 """
 
 
@@ -77,7 +66,7 @@ def rank(rows: list[tuple[Any, ...]], parameters: Mapping[str, Any]) -> list[tup
 
 
 HISTORY = """
-SELECT actor, amount, epoch_us(occurred_at) FROM kicks_gifts WHERE user_id = $user_id
+SELECT actor, amount, epoch_us(occurred_at) FROM kicks WHERE user_id = $user_id
 ORDER BY occurred_at DESC, event_id DESC LIMIT $limit
 """
 
@@ -85,10 +74,7 @@ READ_MODEL = ReadModel(
     name="kicks",
     version=1,
     tables=TABLES,
-    fold=(
-        Fold(kinds=frozenset({"kicks.gifted"}), sql=GIFTS),
-        Fold(kinds=frozenset({"kicks.gifted"}), sql=GIFTERS),
-    ),
+    fold=(Fold(kinds=frozenset({"kicks.gifted"}), sql=GIFTED),),
     queries=(
         Query(name="kicks_summary", sql=SUMMARY, row=KicksSummaryRow),
         Query(name="kicks_top", sql=TOP, row=KicksTopRow, parameters=("limit",), finish=rank),

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from schemas.read_models.coins import SUBSCRIPTION, pay
 from schemas.read_models.model import Fold, Query, ReadModel
+
+SUBSCRIPTION_COINS = 100
+"""What a viewer earns by a subscription that counts."""
 
 
 class SubscriptionHistoryRow(Struct, frozen=True, array_like=True):
@@ -28,54 +30,70 @@ class SubscriptionHistoryRow(Struct, frozen=True, array_like=True):
 TABLES = """
 CREATE TABLE subscription_history (
     position BIGINT, user_id BIGINT, platform VARCHAR, type VARCHAR, viewer_id VARCHAR, actor VARCHAR,
-    subscriptions BIGINT, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ, suppressed BOOLEAN, coins BIGINT
+    subscriptions BIGINT, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ, coins BIGINT, suppressed_at BIGINT
 );
 """
-"""`coins`: what the row brings the viewer while it counts (a gift's are paid with the gift)."""
+"""`coins`: what the row brings the viewer while it counts (a gift's are paid with the gift). `suppressed_at`: the log
+position from which on the renewal does not count, its own or that of the purchase; null while it counts."""
 
 NEW = "channel.subscription.new"
 RENEWAL = "channel.subscription.renewal"
 GIFTS = "channel.subscription.gifts"
 
-_BOUGHT_NEAR = """
-bought.occurred_at BETWEEN renewal.occurred_at - INTERVAL 720 HOURS AND renewal.occurred_at + INTERVAL 10 MINUTES
-"""
-
-TAKEN_BACK = f"""
-WITH taken_back AS (
-    UPDATE subscription_history AS renewal SET suppressed = true
-    FROM (SELECT user_id, actor_id, occurred_at FROM batch WHERE type = '{NEW}' AND platform = 'twitch') AS bought
-    WHERE renewal.type = '{RENEWAL}' AND renewal.platform = 'twitch' AND NOT renewal.suppressed
-        AND renewal.user_id = bought.user_id AND renewal.viewer_id = bought.actor_id AND {_BOUGHT_NEAR}
-    RETURNING renewal.user_id, renewal.platform, renewal.viewer_id, renewal.coins
-)
-{pay("SELECT user_id, platform, viewer_id, -coins AS coins FROM taken_back")}
-"""
-
 ROWS = f"""
-WITH entered AS (
-    INSERT INTO subscription_history
-    SELECT position, user_id, platform, type, actor_id, actor_name,
-        CASE type WHEN '{GIFTS}' THEN gift_count ELSE 1 END, occurred_at, received_at,
-        type = '{RENEWAL}' AND platform = 'twitch' AND (coalesce(cumulative_months, 0) = 1 OR EXISTS (
-            SELECT 1 FROM (
-                SELECT user_id, viewer_id, occurred_at FROM subscription_history
-                WHERE type = '{NEW}' AND platform = 'twitch'
-                UNION ALL
-                SELECT user_id, actor_id, occurred_at FROM batch WHERE type = '{NEW}' AND platform = 'twitch'
-            ) AS bought
-            WHERE bought.user_id = renewal.user_id AND bought.viewer_id = renewal.actor_id AND {_BOUGHT_NEAR}
-        )),
-        CASE type WHEN '{GIFTS}' THEN 0 ELSE {SUBSCRIPTION} END
-    FROM batch AS renewal WHERE type IN ('{NEW}', '{RENEWAL}', '{GIFTS}')
-    RETURNING user_id, platform, viewer_id, coins, suppressed
-)
-{pay("SELECT user_id, platform, viewer_id, coins FROM entered WHERE NOT suppressed AND coins > 0")}
+INSERT INTO subscription_history
+SELECT position, user_id, platform, type, actor_id, actor_name,
+    CASE type WHEN '{GIFTS}' THEN gift_count ELSE 1 END, occurred_at, received_at,
+    CASE type WHEN '{GIFTS}' THEN 0 ELSE {SUBSCRIPTION_COINS} END,
+    CASE WHEN type = '{RENEWAL}' AND platform = 'twitch' AND cumulative_months = 1 THEN position END
+FROM batch WHERE type IN ('{NEW}', '{RENEWAL}', '{GIFTS}')
 """
+
+_SHARED = f"type = '{RENEWAL}' AND platform = 'twitch' AND actor_id IS NOT NULL"
+_BOUGHT = f"type = '{NEW}' AND platform = 'twitch' AND actor_id IS NOT NULL"
+_NEAR = """
+    bought.occurred_at BETWEEN renewal.occurred_at - INTERVAL 720 HOURS AND renewal.occurred_at + INTERVAL 10 MINUTES
+"""
+
+SUPPRESSED = f"""
+UPDATE subscription_history SET suppressed_at = pair.suppressed_at
+FROM (
+    SELECT position, min(suppressed_at) AS suppressed_at FROM (
+        SELECT renewal.position, greatest(renewal.position, bought.position) AS suppressed_at
+        FROM (SELECT position, user_id, actor_id, occurred_at FROM batch WHERE {_SHARED}) AS renewal
+        JOIN subscription_history AS bought
+          ON bought.user_id = renewal.user_id AND bought.viewer_id = renewal.actor_id AND {_NEAR}
+        WHERE bought.type = '{NEW}' AND bought.platform = 'twitch'
+        UNION ALL
+        SELECT renewal.position, greatest(renewal.position, bought.position)
+        FROM (SELECT position, user_id, actor_id, occurred_at FROM batch WHERE {_BOUGHT}) AS bought
+        JOIN subscription_history AS renewal
+          ON bought.user_id = renewal.user_id AND bought.actor_id = renewal.viewer_id AND {_NEAR}
+        WHERE renewal.type = '{RENEWAL}' AND renewal.platform = 'twitch' AND renewal.suppressed_at IS NULL
+    ) GROUP BY position
+) AS pair
+WHERE subscription_history.position = pair.position AND subscription_history.suppressed_at IS NULL
+"""
+
+
+def coins_earned(first: str, end: str | None) -> str:
+    """The coins (user_id, platform, viewer_id, coins) that positions from `first` up to before `end` (None: on) give
+    and take: a renewal that counted is paid where it lies, and taken back where it stops to count."""
+    before_end = f"AND {{at}} < {end}" if end else ""
+    return f"""
+    SELECT user_id, platform, viewer_id, coins FROM subscription_history
+    WHERE position >= {first} {before_end.format(at="position")} AND coins <> 0 AND viewer_id IS NOT NULL
+        AND (suppressed_at IS NULL OR suppressed_at > position)
+    UNION ALL
+    SELECT user_id, platform, viewer_id, -coins FROM subscription_history
+    WHERE suppressed_at >= {first} {before_end.format(at="suppressed_at")} AND suppressed_at > position
+        AND viewer_id IS NOT NULL
+    """
+
 
 HISTORY = """
 SELECT type, platform, actor, subscriptions, epoch_us(received_at), position
-FROM subscription_history WHERE user_id = $user_id AND NOT suppressed
+FROM subscription_history WHERE user_id = $user_id AND suppressed_at IS NULL
 ORDER BY received_at DESC, position DESC LIMIT $limit
 """
 
@@ -84,8 +102,8 @@ READ_MODEL = ReadModel(
     version=1,
     tables=TABLES,
     fold=(
-        Fold(kinds=frozenset({NEW}), sql=TAKEN_BACK),
         Fold(kinds=frozenset({NEW, RENEWAL, GIFTS}), sql=ROWS),
+        Fold(kinds=frozenset({NEW, RENEWAL}), sql=SUPPRESSED),
     ),
     queries=(Query(name="subscription_history", sql=HISTORY, row=SubscriptionHistoryRow, parameters=("limit",)),),
 )

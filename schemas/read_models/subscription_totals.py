@@ -20,7 +20,7 @@ class SubscriptionTotalsRow(Struct, frozen=True, array_like=True):
 TOTALS = f"""
 SELECT count(*) FILTER (type = '{NEW}'), count(*) FILTER (type = '{RENEWAL}'),
     coalesce(sum(subscriptions) FILTER (type = '{GIFTS}'), 0)::BIGINT, count(*)
-FROM subscription_history WHERE user_id = $user_id AND NOT suppressed
+FROM subscription_history WHERE user_id = $user_id AND suppressed_at IS NULL
 """
 
 READ_MODEL = ReadModel(
