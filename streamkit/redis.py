@@ -281,6 +281,9 @@ class Shared(InProcess):
                         message = await channel.get_message(timeout=None)
                         if message is not None:
                             self._heard(message["data"])
+            # A process that only listens (api) learns here that the server went away; _talk sees when it is back.
+            self._lost()
+            self._wake.set()
             await asyncio.sleep(_RETRY_S)
 
     def _heard(self, data: bytes) -> None:
