@@ -17,6 +17,7 @@ import duckdb
 import msgspec
 
 from projector import fold, seen
+from schemas.errors import Stop
 from schemas.read_models import READ_MODELS, ReadModel
 from streamkit import telemetry
 
@@ -34,7 +35,7 @@ _SETTINGS = (
 )
 
 
-class FileInUse(Exception):
+class FileInUse(Stop):
     """Another process holds the file: only one projector may own a partition's file."""
 
 
@@ -76,7 +77,10 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(str(path))
     except duckdb.IOException as error:
         if "lock" in str(error):
-            raise FileInUse(f"{path} is held by another process; stop that one first") from error
+            raise FileInUse(
+                f"{path} is held by another process: another `up` or `projector` runs on this data folder. Stop that "
+                "one first, or set STREAMKIT_DATA_DIR to another folder."
+            ) from error
         raise
     for setting in _SETTINGS:
         connection.execute(setting)

@@ -16,7 +16,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from schemas.errors import Retry, StreamkitError
-from streamkit import addresses, lifecycle
+from streamkit import addresses, lifecycle, telemetry
 from streamkit.cli.accounts import accounts
 from streamkit.cli.common import EXIT_INTERRUPTED, command_settings, exit_code_of, fail, opened_log
 from streamkit.cli.credentials import credentials
@@ -305,6 +305,9 @@ def run_served(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         raise SystemExit(EXIT_INTERRUPTED) from None
     except StreamkitError as error:
         fail(str(error), exit_code_of(error), as_json=False)
+    except Exception:
+        telemetry.error("crashed", exc_info=True)
+        fail("It stops because of a defect of its own; the line above has the details.", 1, as_json=False)
 
 
 def _start_demo(settings: Settings, host: str, port: int, watch: Watch) -> Start:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from typing import Any
 
 import click
@@ -118,7 +119,7 @@ class _Tail:
                 self._positions[partition] = entry.position + 1
                 newest.extend(self._chosen(entry))
             found.extend(newest)
-        found.sort(key=lambda event: (event.get("received_at", ""), event["partition"], event["position"]))
+        found.sort(key=_by_receipt)
         return found[-count:] if count else []
 
     async def follow(self, *, jsonl: bool) -> None:
@@ -140,6 +141,10 @@ class _Tail:
         event = {"partition": entry.partition, "position": entry.position, **msgspec.json.decode(entry.value)}
         if self._user_id in (None, event.get("user_id")) and self._kind in (None, event.get("type")):
             yield event
+
+
+def _by_receipt(event: dict[str, Any]) -> tuple[datetime, int, int]:
+    return datetime.fromisoformat(event["received_at"]), event["partition"], event["position"]
 
 
 def _print(event: dict[str, Any], *, jsonl: bool) -> None:

@@ -7,6 +7,7 @@ import random
 from datetime import timedelta
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -20,8 +21,17 @@ from streamkit.simulation.totals import totals
 from streamkit.simulation.traffic import disturb, traffic
 
 
+def _base_url(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise click.BadParameter(f"{text!r} is no address; give one like http://127.0.0.1:8080.")
+    return text.rstrip("/")
+
+
 @click.command()
-@click.option("--to", "url", required=True, metavar="URL", help="Where StreamKit (up, or ingest) listens.")
+@click.option(
+    "--to", "url", required=True, callback=_base_url, metavar="URL", help="Where StreamKit (up, or ingest) listens."
+)
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), help="Deliveries a second [default: as fast as it takes]."
 )
@@ -46,7 +56,6 @@ def simulate(
       streamkit simulate --to http://127.0.0.1:8080 --count 2000 --rate 200 --seed 7 --duplicates 0.1
     """
     chosen = random.randrange(1_000_000) if seed is None else seed  # noqa: S311 - a story, no secret
-    url = url.rstrip("/")
 
     async def work(_settings: Settings) -> Sent:
         await check_reachable(url)

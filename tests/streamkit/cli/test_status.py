@@ -1,0 +1,50 @@
+"""`streamkit status`: what runs, what does not, and how far everything is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aiohttp
+
+from streamkit.cli.simulate import story
+from streamkit.simulation.sender import send
+from tests.program import Program, command, run
+from tests.services.process import free_port
+
+
+def test_with_nothing_running(tmp_path: Path) -> None:
+    told = command(tmp_path, "status", STREAMKIT_PROJECTOR_URLS=f"http://127.0.0.1:{free_port()}")
+    assert told["positions"] is None
+    assert told["lag_events"] is None
+    assert told["dead_letters"] == {"count": 0, "bytes": 0}
+    assert told["last_event_at"] == {"kick": None, "twitch": None}
+    assert told["log"]["ends"]["streamkit.events"] == {"0": 0}
+
+
+def test_a_log_that_is_away_is_exit_3_and_the_rooms_are_told_all_the_same(tmp_path: Path) -> None:
+    ran = run(tmp_path, "status", STREAMKIT_LOG_URL=f"kafka://127.0.0.1:{free_port()}")
+    assert ran.returncode == 3
+    assert "projector" in ran.stdout
+    assert "Kafka" in ran.stderr
+
+
+async def test_up_on_a_port_of_its_own_is_found_and_told(tmp_path: Path) -> None:
+    with Program(tmp_path, "up", STREAMKIT_SANDBOX="1") as up:
+        sent = await send(up.url, story(5, 120, None, 0.0, 0.0))
+        assert sent.accepted == 120
+        async with aiohttp.ClientSession() as http:
+            token = command(tmp_path, "settings", "--show", "STREAMKIT_INTERNAL_TOKEN")["value"]
+            ends = None
+            while ends is None or ends["lag_events"]:
+                async with http.get(f"{up.url}/readyz", headers={"Authorization": f"Bearer {token}"}) as answer:
+                    ends = await answer.json()
+        told = command(tmp_path, "status")
+        here = {room["room"]: room for room in told["rooms"] if room["url"] == up.url}
+        assert here.keys() == {"ingest", "projector", "api"}
+        assert {room["status"] for room in here.values()} == {"ready"}
+        assert told["positions"] == told["log"]["ends"]["streamkit.events"] == ends["ends"]
+        assert told["lag_events"] == 0
+        assert all(told["last_event_at"].values())
+        assert up.url in run(tmp_path, "status").stdout
+        up.kill()
+    assert up.url not in run(tmp_path, "status").stdout
