@@ -30,9 +30,9 @@ def run(folder: Path, *arguments: str) -> Ran:
 
 
 def fill(folder: Path, count: int, *, user_ids: tuple[int, ...] = (1, 2), partitions: int = 1) -> list[Event]:
-    """So many deliveries' events for each broadcaster on the folder's log, the broadcasters one after the other."""
+    """So many deliveries' events for each broadcaster on the folder's log, as they come in."""
     sent = list(islice(traffic(1, start=START, interval=timedelta(seconds=1)), count))
-    events = [event for user_id in user_ids for event in events_of(sent, user_id)]
+    events = [event for delivery in sent for user_id in user_ids for event in events_of([delivery], user_id)]
 
     async def append() -> None:
         log = await open_log("sqlite:", data_dir=folder / "data", partitions=partitions)
