@@ -34,6 +34,7 @@ _PIPELINE = 1000
 _ANSWER_S = 0.05
 _SERVER_S = 1.0
 _RETRY_S = 0.5
+_PROBE_S = 5.0
 _FAILURES = (RedisError, OSError, TimeoutError)
 
 ChangeCallback = Callable[[Change], None]
@@ -219,7 +220,12 @@ class Shared(InProcess):
                 await asyncio.sleep(_RETRY_S)
                 await self._probe()
                 continue
-            await self._wake.wait()
+            try:
+                async with asyncio.timeout(_PROBE_S):
+                    await self._wake.wait()
+            except TimeoutError:  # who has nothing to say still wants to know whether the server answers
+                await self._probe()
+                continue
             self._wake.clear()
             while self._asked or self._ids or self._notes:  # a lost connection empties them
                 await self._send()

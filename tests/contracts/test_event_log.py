@@ -21,6 +21,7 @@ from streamkit.log.protocol import (
     CONTROL,
     DEAD_LETTERS,
     EVENTS,
+    MAX_KEY_BYTES,
     MAX_RECORD_BYTES,
     TOPICS,
     VAULT,
@@ -140,7 +141,7 @@ async def test_each_topic_and_partition_is_its_own_sequence(home: Home) -> None:
 
 async def test_a_record_survives_as_it_was(home: Home) -> None:
     log = await home.open(1)
-    strange = [Record("", b""), Record("schlüssel 🎉", bytes(range(256))), Record("9", b"x" * MAX_RECORD_BYTES)]
+    strange = [Record("", b""), Record("schlüssel \0 🎉", bytes(range(256))), Record("9", b"x" * MAX_RECORD_BYTES)]
     await log.append(EVENTS, strange)
     batch = await log.read(EVENTS, 0, 0)
     while len(batch.values) < 3:
@@ -165,6 +166,25 @@ async def test_a_record_that_is_too_large_refuses_the_whole_call(home: Home) -> 
     assert await log.ends(EVENTS) == (0,)
     await log.append(EVENTS, [record("small")])
     assert await read_all(log, EVENTS, 0) == ["small"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (Record("k" * (MAX_KEY_BYTES + 1), b"x"), RecordTooLarge),
+        (Record("k", b"x", (("h", "v" * MAX_KEY_BYTES),)), RecordTooLarge),
+        (Record("\ud800", b"x"), UnicodeEncodeError),
+        (Record("k", b"x", (("h", "\ud800"),)), UnicodeEncodeError),
+    ],
+    ids=["long key", "long header", "key no text", "header no text"],
+)
+async def test_a_record_that_does_not_fit_spoils_nobody_elses(home: Home, bad: Record, error: type[Exception]) -> None:
+    log = await home.open(1)
+    others = [asyncio.create_task(log.append(EVENTS, [record(str(n))])) for n in range(5)]
+    with pytest.raises(error):
+        await log.append(EVENTS, [record("with it"), bad])
+    await asyncio.gather(*others)
+    assert await read_all(log, EVENTS, 0) == ["0", "1", "2", "3", "4"]
 
 
 async def test_a_call_larger_than_any_one_batch_goes_through_in_order(home: Home) -> None:

@@ -106,6 +106,7 @@ def _fetch_jars() -> None:
         shutil.rmtree(partial)
 
 
+# The session timeout is how long a killed broker waits, when it is started again, for its former self to count as gone.
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -123,4 +124,6 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=2500
+broker.heartbeat.interval.ms=500
 """
