@@ -115,10 +115,13 @@ class Projector:
         ends = {partition: all_ends[partition] for partition in positions}
         now = utc_now()
         ages = [(now - one.oldest_at).total_seconds() for one in self._folds.values() if one.oldest_at is not None]
+        behind = {p: max(0, ends[p] - position) for p, position in positions.items()}
+        for partition, events in behind.items():
+            telemetry.FOLD_LAG_EVENTS.labels(str(partition)).set(events)
         return Lag(
             positions=positions,
             ends=ends,
-            lag_events=sum(max(0, ends[p] - position) for p, position in positions.items()),
+            lag_events=sum(behind.values()),
             lag_s=max([0.0, *ages]),
         )
 

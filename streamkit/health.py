@@ -72,6 +72,7 @@ def add_health_routes(app: web.Application, *, ready: Ready, token: str, rooms: 
                 status=401,
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        await ready()  # brings the gauges of lag up to now
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.router.add_get("/healthz", healthz)

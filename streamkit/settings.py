@@ -133,6 +133,7 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "Where an api that runs alone finds the projectors' read ports, comma-separated",
         values.urls,
+        without="unset: http://127.0.0.1:8082",
     ),
     Setting(
         "STREAMKIT_SECRET_KEY",
