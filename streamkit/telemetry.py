@@ -41,19 +41,31 @@ DEAD_LETTERS_PARKED = Counter(
 DEAD_LETTERS_DROPPED = Counter(
     "streamkit_dead_letters_dropped", "Deliveries beyond the parking limits, by reason", ("reason",), registry=REGISTRY
 )
-FOLDED_EVENTS = Counter("streamkit_folded_events", "Events folded, duplicates included", ("partition",), registry=REGISTRY)
+FOLDED_EVENTS = Counter(
+    "streamkit_folded_events", "Events folded, duplicates included", ("partition",), registry=REGISTRY
+)
 FOLDED_DUPLICATES = Counter(
     "streamkit_folded_duplicates", "Events the fold dropped as already seen", ("partition",), registry=REGISTRY
 )
-FOLD_SECONDS = Histogram("streamkit_fold_seconds", "One batch, one transaction", ("partition",), buckets=_LATENCY_S, registry=REGISTRY)
+FOLD_SECONDS = Histogram(
+    "streamkit_fold_seconds", "One batch, one transaction", ("partition",), buckets=_LATENCY_S, registry=REGISTRY
+)
 FOLD_POSITION = Gauge("streamkit_fold_position", "Next position to fold", ("partition",), registry=REGISTRY)
 FOLD_LAG_EVENTS = Gauge("streamkit_fold_lag_events", "Log end less fold position", ("partition",), registry=REGISTRY)
 FOLD_FAILED = Counter("streamkit_fold_failed", "Events parked by the fold", ("partition",), registry=REGISTRY)
-API_REQUESTS = Counter("streamkit_api_requests", "API answers, by route and status", ("route", "status"), registry=REGISTRY)
-API_SECONDS = Histogram("streamkit_api_seconds", "Time to answer an API request", ("route",), buckets=_LATENCY_S, registry=REGISTRY)
+API_REQUESTS = Counter(
+    "streamkit_api_requests", "API answers, by route and status", ("route", "status"), registry=REGISTRY
+)
+API_SECONDS = Histogram(
+    "streamkit_api_seconds", "Time to answer an API request", ("route",), buckets=_LATENCY_S, registry=REGISTRY
+)
 API_CACHE = Counter("streamkit_api_cache", "Answers by cache result: hit, miss, stale", ("result",), registry=REGISTRY)
-READ_SECONDS = Histogram("streamkit_read_seconds", "Read-model queries of one response", buckets=_LATENCY_S, registry=REGISTRY)
-SOFT_STATE_UP = Gauge("streamkit_soft_state_up", "1 while Redis (or the in-process stand-in) answers", registry=REGISTRY)
+READ_SECONDS = Histogram(
+    "streamkit_read_seconds", "Read-model queries of one response", buckets=_LATENCY_S, registry=REGISTRY
+)
+SOFT_STATE_UP = Gauge(
+    "streamkit_soft_state_up", "1 while Redis (or the in-process stand-in) answers", registry=REGISTRY
+)
 DIRECTORY_POSITION = Gauge("streamkit_directory_position", "Next control-log position to apply", registry=REGISTRY)
 
 
