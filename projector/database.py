@@ -16,7 +16,7 @@ from typing import TypeVar
 import duckdb
 import msgspec
 
-from projector import fold, seen
+from projector import fold
 from schemas.errors import Stop
 from schemas.read_models import READ_MODELS, ReadModel
 from streamkit import telemetry
@@ -66,8 +66,7 @@ def open_file(
         connection.execute("CREATE TABLE file_identity (name VARCHAR, value VARCHAR)")
         for name_value in wanted.items():
             connection.execute("INSERT INTO file_identity VALUES ($1, $2)", name_value)
-        for tables in (fold.TABLES, seen.TABLES, *(model.tables for model in models)):
-            connection.execute(tables)
+        fold.create_tables(connection, models)
         connection.execute("COMMIT")
     return connection
 

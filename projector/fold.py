@@ -1,4 +1,4 @@
-"""One batch, one transaction: stage, drop what was seen, run every read model's fold, move the position, commit.
+"""One batch, one transaction: parse, drop what was seen, settle where due, move the position, commit.
 
 The position lies in the same file as the rows and moves by compare-and-set, so the file's state is a pure function
 of the log prefix that the position names. What may not live here: threads, the log, any knowledge of an event kind.
@@ -15,14 +15,23 @@ from typing import Any
 import duckdb
 from msgspec import Struct
 
-from projector import seen
-from projector.staging import read_heads, stage
+from projector import seen, staging
 from schemas.read_models import READ_MODELS, SETTLED_EVERY, ReadModel
 
 TABLES = """
 CREATE TABLE fold_position (position BIGINT);
 INSERT INTO fold_position VALUES (0);
 """
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection, models: Sequence[ReadModel] = READ_MODELS) -> None:
+    """Make every table of an empty file, and for each one that events give rows to its view with the recent ones."""
+    for tables in (TABLES, seen.TABLES, staging.TABLES, *(model.tables for model in models if model.tables)):
+        connection.execute(tables)
+    for model in models:
+        for fold in model.fold:
+            lately = re.sub(r"\bbatch\b", "recent", fold.sql)
+            connection.execute(f"CREATE VIEW {fold.into}_now AS SELECT * FROM {fold.into} UNION ALL {lately}")
 
 
 class PositionMoved(Exception):
@@ -73,24 +82,19 @@ def fold(
     Blocks. All or nothing: raises BadRecord or duckdb.Error for a record that cannot be folded, PositionMoved when
     the file does not stand at `start`; the file is then as it was.
     """
-    heads = read_heads(positions, values)
-    kinds = {head.type for head in heads.heads}
+    heads = staging.read_heads(positions, values)
+    settled, settles_to = settled_before(start), settled_before(next_position)
     connection.execute("BEGIN")
     try:
-        duplicates = 0
-        if heads.heads:
-            stage(connection, positions, heads)
-            duplicates = seen.drop_seen(connection, positions, heads.heads)
-            seen.remember(connection)
-            for model in models:
-                for statement in model.fold:
-                    if not kinds.isdisjoint(statement.kinds):
-                        connection.execute(statement.sql)
-        before, now = settled_before(start), settled_before(next_position)
-        if now > before:
-            for model in models:
-                for sql in model.settle:
-                    connection.execute(sql, used_in(sql, {"from": before, "to": now, "every": SETTLED_EVERY}))
+        if settles_to > settled:
+            staging.stage(connection, positions, heads.texts)
+            duplicates = seen.drop_seen(connection, "arrivals", positions, heads.heads) if heads.heads else 0
+            _settle(connection, models, settled, settles_to)
+        elif heads.heads:
+            staging.append_recent(connection, positions, heads.texts)
+            duplicates = seen.drop_seen(connection, "recent", positions, heads.heads)
+        else:
+            duplicates = 0
         moved = connection.execute(
             "UPDATE fold_position SET position = $1 WHERE position = $2", [next_position, start]
         ).fetchone()
@@ -107,3 +111,20 @@ def fold(
         duplicates=duplicates,
         user_ids=frozenset(head.user_id for head in heads.heads),
     )
+
+
+def _settle(connection: duckdb.DuckDBPyConnection, models: Sequence[ReadModel], begin: int, end: int) -> None:
+    """Take what lies at positions from `begin` up to before `end`, in `recent` and `arrivals`, into the read models'
+    own tables; `recent` keeps the rest."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP VIEW batch AS"
+        f" SELECT * FROM recent UNION ALL SELECT * FROM arrivals WHERE position < {end}"
+    )
+    known = {"from": begin, "to": end, "every": SETTLED_EVERY}
+    for model in models:
+        for fold in model.fold:
+            connection.execute(f"INSERT INTO {fold.into} {fold.sql}")
+        for sql in model.settle:
+            connection.execute(sql, used_in(sql, known))
+    connection.execute("DELETE FROM recent")
+    connection.execute("INSERT INTO recent SELECT * FROM arrivals WHERE position >= $1", [end])

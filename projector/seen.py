@@ -13,56 +13,53 @@ import duckdb
 
 from projector.staging import Head
 
-VERSION = 1
-
 TABLES = """
 CREATE TABLE seen (space UTINYINT, hash UBIGINT, key VARCHAR);
 """
 """`space` 0: event ids, 1: natural keys."""
 
+_KEYS = """
+    SELECT position, 0::UTINYINT AS space, hash(event_id) AS hash, event_id AS key
+    FROM {batch} WHERE position >= $start
+    UNION ALL
+    SELECT position, 1::UTINYINT, hash(natural_key), natural_key
+    FROM {batch} WHERE position >= $start AND natural_key IS NOT NULL
+"""
+
 _PROBE = """
-SELECT probe.position, probe.space, seen.rowid
-FROM seen JOIN (
-    SELECT position, 0::UTINYINT AS space, id_hash AS hash FROM batch
-    UNION ALL SELECT position, 1::UTINYINT, key_hash FROM batch WHERE natural_key IS NOT NULL
-) AS probe USING (hash)
-WHERE seen.space = probe.space
+SELECT arrived.position, arrived.space, seen.rowid
+FROM seen JOIN (SELECT position, space, hash FROM ({keys})) AS arrived USING (hash) WHERE seen.space = arrived.space
 """
 
-_COMPARE = """
-SELECT probe.position, probe.space
-FROM seen
-JOIN (SELECT unnest($1::BIGINT[]) AS position, unnest($2::UTINYINT[]) AS space, unnest($3::BIGINT[]) AS row) AS probe
-  ON seen.rowid = probe.row
-JOIN batch USING (position)
-WHERE seen.key = CASE probe.space WHEN 0 THEN batch.event_id ELSE batch.natural_key END
-"""
-
-_REMEMBER = """
-INSERT INTO seen
-SELECT 0, id_hash, event_id FROM batch
-UNION ALL SELECT 1, key_hash, natural_key FROM batch WHERE natural_key IS NOT NULL
-"""
+_FULL_KEYS = "SELECT rowid, key FROM seen WHERE rowid IN (SELECT unnest($1::BIGINT[]))"
 
 
-def drop_seen(connection: duckdb.DuckDBPyConnection, positions: Sequence[int], heads: Sequence[Head]) -> int:
-    """Delete from `batch` every delivery that does not stand; how many were deleted."""
-    hits: set[tuple[int, int]] = set()
-    probed = connection.execute(_PROBE).fetchall()
+def drop_seen(
+    connection: duckdb.DuckDBPyConnection, batch: str, positions: Sequence[int], heads: Sequence[Head]
+) -> int:
+    """Delete from the table `batch` every delivery at `positions` that does not stand; how many were deleted. The keys
+    of the others are kept."""
+    start = positions[0]
+    keys = _KEYS.format(batch=batch)
+    probed = connection.execute(_PROBE.format(keys=keys), {"start": start}).fetchall()
+    hits: set[int] = set()
     if probed:
-        hits = set(connection.execute(_COMPARE, [list(column) for column in zip(*probed, strict=True)]).fetchall())
-    dropped = _fallen(positions, heads, hits)
-    if dropped:
-        connection.execute("DELETE FROM batch WHERE position IN (SELECT unnest($1::BIGINT[]))", [dropped])
-    return len(dropped)
+        full_keys = dict(connection.execute(_FULL_KEYS, [[row for _, _, row in probed]]).fetchall())
+        by_position = dict(zip(positions, heads, strict=True))
+        for position, space, row in probed:
+            head = by_position[position]
+            if full_keys[row] == (head.natural_key if space else head.event_id):
+                hits.add(position)
+    fallen = _fallen(positions, heads, hits)
+    if fallen:
+        connection.execute(
+            f"DELETE FROM {batch} WHERE position >= $1 AND position IN (SELECT unnest($2::BIGINT[]))", [start, fallen]
+        )
+    connection.execute(f"INSERT INTO seen SELECT space, hash, key FROM ({keys})", {"start": start})
+    return len(fallen)
 
 
-def remember(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep the keys of what stands in `batch`."""
-    connection.execute(_REMEMBER)
-
-
-def _fallen(positions: Sequence[int], heads: Sequence[Head], hits: set[tuple[int, int]]) -> list[int]:
+def _fallen(positions: Sequence[int], heads: Sequence[Head], hits: set[int]) -> list[int]:
     """The positions that do not stand, in log order: what an earlier one that fell would have forbidden may stand."""
     ids = Counter(head.event_id for head in heads)
     keys = Counter(head.natural_key for head in heads)
@@ -72,12 +69,7 @@ def _fallen(positions: Sequence[int], heads: Sequence[Head], hits: set[tuple[int
     standing_keys: set[str] = set()
     fallen: list[int] = []
     for position, head in zip(positions, heads, strict=True):
-        if (
-            (position, 0) in hits
-            or (position, 1) in hits
-            or head.event_id in standing_ids
-            or head.natural_key in standing_keys
-        ):
+        if position in hits or head.event_id in standing_ids or head.natural_key in standing_keys:
             fallen.append(position)
             continue
         standing_ids.add(head.event_id)

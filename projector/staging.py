@@ -1,19 +1,31 @@
-"""From the log's bytes to the staged batch: one temporary table, `batch`, that every fold reads.
+"""From the log's bytes to rows: one table, `recent`, that has a column for all that any read model looks at.
 
-Python looks at the head of each record only (ids, type, version); DuckDB parses the whole JSON, set-based. What may
-not live here: any table that outlives the batch.
+Python checks the envelope of each record; DuckDB parses the whole JSON, set-based. What may not live here: anything
+that knows a read model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import duckdb
 import msgspec
 from msgspec import Struct
 
-from schemas.event import SCHEMA_VERSION, upcast
+from schemas.event import SCHEMA_VERSION, Platform, upcast
 from schemas.kinds import KIND_STRUCTS
+
+TABLES = """
+CREATE TABLE recent (
+    position BIGINT, event_id VARCHAR, natural_key VARCHAR, type VARCHAR, platform VARCHAR, user_id BIGINT,
+    actor_id VARCHAR, actor_name VARCHAR, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ,
+    message VARCHAR, amount BIGINT, gift_count BIGINT, months BIGINT, cumulative_months BIGINT, expires_at TIMESTAMPTZ,
+    giftees STRUCT(id VARCHAR, name VARCHAR)[], is_live BOOLEAN, stream_id VARCHAR, started_at TIMESTAMPTZ,
+    title VARCHAR, category_name VARCHAR, complete BOOLEAN, subscribers STRUCT(id VARCHAR, name VARCHAR)[]
+);
+"""
+"""The events since the last settling. `actor_*` null: anonymous, or nobody."""
 
 
 class BadRecord(Exception):
@@ -25,14 +37,23 @@ class BadRecord(Exception):
         self.detail = detail
 
 
+class _Actor(Struct, frozen=True):
+    id: str
+    name: str
+
+
 class Head(Struct, frozen=True):
-    """What the fold must know of a record before SQL sees it."""
+    """The envelope, without the data: checked here, so that SQL meets well-formed events only."""
 
     schema_version: int
     event_id: str
     natural_key: str | None
     type: str
+    platform: Platform
     user_id: int
+    actor: _Actor | None
+    occurred_at: datetime
+    received_at: datetime
 
 
 class Heads(Struct, frozen=True):
@@ -73,41 +94,20 @@ _SHAPE = """{
 "is_live": "BOOLEAN", "stream_id": "VARCHAR", "started_at": "TIMESTAMPTZ", "title": "VARCHAR",
 "category_name": "VARCHAR", "complete": "BOOLEAN", "subscribers": [{"id": "VARCHAR", "name": "VARCHAR"}]}}"""
 
-_STAGE = f"""
-CREATE OR REPLACE TEMP TABLE batch AS
+_ROWS = f"""
 SELECT
-    position,
-    CASE WHEN event.platform IN ('kick', 'twitch', 'streamkit') AND event.occurred_at IS NOT NULL
-              AND event.received_at IS NOT NULL AND (event.actor IS NULL OR event.actor.id IS NOT NULL
-              AND event.actor.name IS NOT NULL)
-         THEN event.event_id ELSE error('not an event') END AS event_id,
-    event.natural_key AS natural_key,
-    hash(event.event_id) AS id_hash,
-    hash(event.natural_key) AS key_hash,
-    event.type AS type,
-    event.platform AS platform,
-    event.user_id AS user_id,
-    event.actor.id AS actor_id,
-    event.actor.name AS actor_name,
-    event.occurred_at AS occurred_at,
-    event.received_at AS received_at,
-    event.data.message AS message,
-    CASE WHEN event.type NOT IN ('kicks.gifted', 'channel.cheered') OR event.data.amount IS NOT NULL
-         THEN event.data.amount ELSE error('no amount') END AS amount,
-    CASE WHEN event.type <> 'channel.subscription.gifts' OR event.data.count IS NOT NULL
-         THEN event.data.count ELSE error('no count') END AS gift_count,
-    event.data.months AS months,
-    event.data.cumulative_months AS cumulative_months,
-    event.data.expires_at AS expires_at,
-    event.data.giftees AS giftees,
-    CASE WHEN event.type <> 'livestream.status.updated' OR event.data.is_live IS NOT NULL
-         THEN event.data.is_live ELSE error('no is_live') END AS is_live,
-    event.data.stream_id AS stream_id,
-    event.data.started_at AS started_at,
-    event.data.title AS title,
-    event.data.category_name AS category_name,
-    event.data.complete AS complete,
-    event.data.subscribers AS subscribers
+    position, event.event_id, event.natural_key,
+    CASE WHEN event.type = 'chat.message.sent' OR (
+            (event.data.amount IS NOT NULL OR event.type NOT IN ('kicks.gifted', 'channel.cheered'))
+            AND (event.data.count IS NOT NULL OR event.type <> 'channel.subscription.gifts')
+            AND (event.data.is_live IS NOT NULL OR event.type <> 'livestream.status.updated'))
+        THEN event.type ELSE error('a quantity is missing') END AS type,
+    event.platform, event.user_id, event.actor.id AS actor_id, event.actor.name AS actor_name,
+    event.occurred_at, event.received_at,
+    event.data.message, event.data.amount, event.data.count AS gift_count, event.data.months,
+    event.data.cumulative_months, event.data.expires_at, event.data.giftees, event.data.is_live,
+    event.data.stream_id, event.data.started_at, event.data.title, event.data.category_name, event.data.complete,
+    event.data.subscribers
 FROM (
     SELECT position, from_json(value, '{_SHAPE.replace(chr(10), "")}') AS event
     FROM (SELECT unnest($1::BIGINT[]) AS position, unnest($2::VARCHAR[]) AS value)
@@ -115,6 +115,11 @@ FROM (
 """
 
 
-def stage(connection: duckdb.DuckDBPyConnection, positions: Sequence[int], heads: Heads) -> None:
-    """Make `batch` of these records. Raises duckdb.Error when one of them cannot be an event."""
-    connection.execute(_STAGE, [list(positions), heads.texts])
+def append_recent(connection: duckdb.DuckDBPyConnection, positions: Sequence[int], texts: Sequence[str]) -> None:
+    """Put the records into `recent`. Raises duckdb.Error when one of them cannot be an event."""
+    connection.execute(f"INSERT INTO recent {_ROWS}", [list(positions), texts])
+
+
+def stage(connection: duckdb.DuckDBPyConnection, positions: Sequence[int], texts: Sequence[str]) -> None:
+    """Put the records into a temporary table, `arrivals`, with the columns of `recent`. Raises as append_recent."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE arrivals AS {_ROWS}", [list(positions), texts])

@@ -20,8 +20,8 @@ from schemas.read_models.model import SETTLED_EVERY, Fold, Query, ReadModel
 __all__ = ["QUERIES", "READ_MODELS", "SETTLED_EVERY", "Fold", "Query", "ReadModel"]
 
 READ_MODELS: tuple[ReadModel, ...] = (
-    coins.READ_MODEL,
     subscription_history.READ_MODEL,
+    coins.READ_MODEL,
     subscription_totals.READ_MODEL,
     active_subscriptions.READ_MODEL,
     kicks.READ_MODEL,

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from schemas.read_models.coins import with_names
+from schemas.read_models.coins import RECENTLY, with_names
 from schemas.read_models.model import Fold, Query, ReadModel
 
 
@@ -52,7 +52,6 @@ ENDED = "channel.subscription.ended"
 SNAPSHOT = "channel.subscription.snapshot"
 
 FACTS = f"""
-INSERT INTO active_subscriptions
 SELECT * FROM (
     SELECT user_id, platform, actor_id, occurred_at,
         CASE platform WHEN 'kick' THEN expires_at
@@ -70,28 +69,26 @@ SELECT * FROM (
 """
 
 ENDS = f"""
-INSERT INTO active_subscriptions_ends
 SELECT user_id, platform, actor_id, occurred_at FROM batch WHERE type = '{ENDED}' AND actor_id IS NOT NULL
 """
 
 POLLS = f"""
-INSERT INTO active_subscriptions_polls
 SELECT user_id, platform, occurred_at, list_transform(coalesce(subscribers, []), lambda one: one.id)
 FROM batch WHERE type = '{SNAPSHOT}' AND complete
 """
 
 _ACTIVE = """
 SELECT platform, viewer_id, max(expires_at) AS expires_at
-FROM active_subscriptions AS fact
+FROM active_subscriptions_now AS fact
 WHERE user_id = $user_id AND list_contains($platforms::VARCHAR[], platform)
     AND expires_at > make_timestamptz($now_us::BIGINT)
     AND NOT EXISTS (
-        SELECT 1 FROM active_subscriptions_ends AS past
+        SELECT 1 FROM active_subscriptions_ends_now AS past
         WHERE past.user_id = $user_id AND past.platform = fact.platform AND past.viewer_id = fact.viewer_id
             AND past.ended_at >= fact.occurred_at
     )
     AND NOT EXISTS (
-        SELECT 1 FROM active_subscriptions_polls AS poll
+        SELECT 1 FROM active_subscriptions_polls_now AS poll
         WHERE poll.user_id = $user_id AND poll.platform = fact.platform AND poll.polled_at >= fact.occurred_at
             AND NOT list_contains(poll.listed, fact.viewer_id)
     )
@@ -101,7 +98,8 @@ GROUP BY platform, viewer_id
 TOTALS = f"SELECT platform, count(*) FROM ({_ACTIVE}) GROUP BY platform ORDER BY platform"
 
 PREVIEW = f"""
-WITH active AS MATERIALIZED ({_ACTIVE}),
+WITH {RECENTLY},
+active AS MATERIALIZED ({_ACTIVE}),
 next AS MATERIALIZED (
     SELECT * FROM active
     WHERE expires_at <= (SELECT max(expires_at) FROM (SELECT expires_at FROM active ORDER BY expires_at LIMIT $limit))
@@ -121,9 +119,9 @@ READ_MODEL = ReadModel(
     version=1,
     tables=TABLES,
     fold=(
-        Fold(kinds=frozenset({NEW, RENEWAL, GIFTS, RECEIVED, SNAPSHOT}), sql=FACTS),
-        Fold(kinds=frozenset({ENDED}), sql=ENDS),
-        Fold(kinds=frozenset({SNAPSHOT}), sql=POLLS),
+        Fold(into="active_subscriptions", sql=FACTS),
+        Fold(into="active_subscriptions_ends", sql=ENDS),
+        Fold(into="active_subscriptions_polls", sql=POLLS),
     ),
     queries=(
         Query(name="active_totals", sql=TOTALS, row=ActiveTotalRow, parameters=("now_us", "platforms")),

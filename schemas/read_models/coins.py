@@ -1,8 +1,7 @@
 """Who are the viewers of a broadcaster, what are they called now, and how many loyalty coins do they hold?
 
 A viewer is (platform, platform user id). Rules are the defaults; what a later event can take back or must not pay
-again (a renewal, a minute, the first follow) is kept with its price. `coins_viewers` is up to date to the last
-settling; what came since lies in `coins_changes` and `coins_minutes`, and in the subscriptions' history.
+again (a renewal, a minute, the first follow) is kept with its price.
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from schemas.kinds import KINDS
-from schemas.read_models.model import Fold, Query, ReadModel
-from schemas.read_models.subscription_history import coins_earned
+from schemas.read_models.model import Query, ReadModel
+from schemas.read_models.subscription_history import MINE, coins_earned
 
 CHAT_MINUTE = 1
 FOLLOW = 10
@@ -44,62 +42,55 @@ CREATE TABLE coins_viewers (
     name VARCHAR, name_weight UTINYINT, named_at TIMESTAMPTZ, named_by VARCHAR,
     coins BIGINT, follow_coins BIGINT
 );
-CREATE TABLE coins_changes (
-    position BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR,
-    name VARCHAR, name_weight UTINYINT, named_at TIMESTAMPTZ, named_by VARCHAR,
-    coins BIGINT, follow_coins BIGINT
-);
 CREATE TABLE coins_minutes (
     minute BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, position BIGINT, coins BIGINT
 );
 """
-"""`named_by` is the event that told the name; a heavier one wins before a newer one: 2 a platform's event, 1 a
-first-party event, 0 a list of subscribers. `follow_coins`: what a follow brings if it is the first; in
-`coins_viewers` what it brought, null before it. `minute` counts from 1970."""
+"""Both are up to date to the last settling. `named_by` is the event that told the name; a heavier one wins before a
+newer one: 2 a platform's event, 1 a first-party event, 0 a list of subscribers. `follow_coins`: what the first follow
+brought, null before it. `minute` counts from 1970; `position` is that of the message that paid it."""
 
-CHANGES = f"""
-INSERT INTO coins_changes
-SELECT position, user_id, platform, actor_id, actor_name, CASE platform WHEN 'streamkit' THEN 1 ELSE 2 END,
-    occurred_at, event_id,
-    CASE type WHEN 'channel.subscription.gifts' THEN gift_count * {GIFT} WHEN 'kicks.gifted' THEN amount * {KICK}
-        WHEN 'channel.cheered' THEN amount * {BIT} ELSE 0 END,
-    CASE type WHEN 'channel.followed' THEN {FOLLOW} END
-FROM batch WHERE actor_id IS NOT NULL
+_MINUTES = f"""
+    SELECT epoch_us(occurred_at) // 60000000 AS minute, user_id, platform, actor_id AS viewer_id,
+        min(position) AS position, {CHAT_MINUTE}::BIGINT AS coins
+    FROM {{events}} WHERE type = 'chat.message.sent' AND actor_id IS NOT NULL
+    GROUP BY minute, user_id, platform, actor_id
 """
 
-LISTED = """
-INSERT INTO coins_changes
-SELECT position, user_id, platform, viewer.id, viewer.name,
-    CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END, occurred_at, event_id, 0, NULL
-FROM (
-    SELECT position, user_id, platform, type, occurred_at, event_id, unnest(coalesce(giftees, subscribers)) AS viewer
-    FROM batch WHERE type IN ('channel.subscription.gifts', 'channel.subscription.snapshot')
-)
+_TOLD = "{'weight': name_weight, 'told_at': named_at, 'event_id': named_by, 'name': name}"
+
+_CHANGES = f"""
+    SELECT position, user_id, platform, actor_id AS viewer_id, actor_name AS name,
+        CASE platform WHEN 'streamkit' THEN 1 ELSE 2 END AS name_weight, occurred_at AS named_at, event_id AS named_by,
+        CASE type WHEN 'channel.subscription.gifts' THEN gift_count * {GIFT} WHEN 'kicks.gifted' THEN amount * {KICK}
+            WHEN 'channel.cheered' THEN amount * {BIT} ELSE 0 END AS coins,
+        CASE type WHEN 'channel.followed' THEN {FOLLOW} END AS follow_coins
+    FROM {{events}} WHERE actor_id IS NOT NULL
+    UNION ALL
+    SELECT position, user_id, platform, viewer.id, viewer.name,
+        CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END, occurred_at, event_id, 0, NULL
+    FROM (
+        SELECT position, user_id, platform, type, occurred_at, event_id,
+            unnest(coalesce(giftees, subscribers)) AS viewer
+        FROM {{events}} WHERE type IN ('channel.subscription.gifts', 'channel.subscription.snapshot')
+    )
 """
 
 MINUTES = f"""
 INSERT INTO coins_minutes
-SELECT minute, user_id, platform, viewer_id, position, {CHAT_MINUTE}
-FROM (
-    SELECT epoch_us(occurred_at) // 60000000 AS minute, user_id, platform, actor_id AS viewer_id,
-        min(position) AS position
-    FROM batch WHERE type = 'chat.message.sent' AND actor_id IS NOT NULL GROUP BY ALL
-) AS chat
+SELECT chat.* FROM ({_MINUTES.format(events="batch")}) AS chat
 ANTI JOIN coins_minutes AS paid USING (minute, user_id, platform, viewer_id)
 """
-
-_TOLD = "{'weight': name_weight, 'told_at': named_at, 'event_id': named_by, 'name': name}"
 
 SETTLE = f"""
 MERGE INTO coins_viewers AS viewer USING (
     SELECT user_id, platform, viewer_id, max({_TOLD}) FILTER (name IS NOT NULL) AS told,
         sum(coins)::BIGINT AS coins, arg_min(follow_coins, position) AS follow_coins
     FROM (
-        SELECT user_id, platform, viewer_id, name, name_weight, named_at, named_by, coins, follow_coins, position
-        FROM coins_changes WHERE position < $to
+        {_CHANGES.format(events="batch")}
         UNION ALL BY NAME
         SELECT user_id, platform, viewer_id, coins FROM coins_minutes WHERE position >= $from AND position < $to
-        UNION ALL BY NAME ({coins_earned("$from", "$to")})
+        UNION ALL BY NAME ({coins_earned("subscription_history", "$from", "$to")})
     ) GROUP BY user_id, platform, viewer_id
 ) AS change USING (user_id, platform, viewer_id)
 WHEN MATCHED AND (change.told.weight, change.told.told_at, change.told.event_id)
@@ -119,46 +110,59 @@ WHEN NOT MATCHED THEN INSERT VALUES (
 )
 """
 
-SETTLED = "DELETE FROM coins_changes WHERE position < $to"
+RECENTLY = f"""
+    recently AS MATERIALIZED (SELECT * FROM recent WHERE user_id = $user_id),
+    changes AS MATERIALIZED ({_CHANGES.format(events="recently")})"""
+"""`changes`: what the broadcaster's recent events say of viewers, for a WITH clause."""
 
 _BALANCES = f"""
-SELECT platform, viewer_id,
-    (sum(coins) + CASE WHEN bool_or(followed) THEN 0 ELSE coalesce(arg_min(follow_coins, position), 0) END)::BIGINT
-        AS coins
-FROM (
-    SELECT platform, viewer_id, coins, follow_coins IS NOT NULL AS followed FROM coins_viewers
-    WHERE user_id = $user_id
-    UNION ALL BY NAME
-    SELECT platform, viewer_id, coins, follow_coins, position FROM coins_changes WHERE user_id = $user_id
-    UNION ALL BY NAME
-    SELECT platform, viewer_id, coins FROM coins_minutes WHERE user_id = $user_id AND position >= $settled
-    UNION ALL BY NAME
-    SELECT platform, viewer_id, coins FROM ({coins_earned("$settled", None)}) WHERE user_id = $user_id
-) GROUP BY platform, viewer_id HAVING coins > 0
-"""
+    balances AS MATERIALIZED (
+        SELECT platform, viewer_id,
+            (sum(coins)
+                + CASE WHEN bool_or(followed) THEN 0 ELSE coalesce(arg_min(follow_coins, position), 0) END)::BIGINT
+            AS coins
+        FROM (
+            SELECT platform, viewer_id, coins, follow_coins IS NOT NULL AS followed FROM coins_viewers
+            WHERE user_id = $user_id
+            UNION ALL BY NAME
+            SELECT platform, viewer_id, coins, follow_coins, position FROM changes
+            WHERE coins <> 0 OR follow_coins IS NOT NULL
+            UNION ALL BY NAME
+            SELECT platform, viewer_id, coins FROM ({_MINUTES.format(events="recently")}) AS chat
+            ANTI JOIN coins_minutes AS paid USING (minute, user_id, platform, viewer_id)
+            UNION ALL BY NAME
+            SELECT platform, viewer_id, coins FROM ({coins_earned("subscriptions_of", "$settled", None)})
+        ) GROUP BY platform, viewer_id HAVING coins > 0
+    )"""
 
 
 def with_names(viewers: str) -> str:
-    """The rows of `viewers`, a relation with platform and viewer_id, with the newest `name` of each."""
+    """The rows of `viewers`, a relation with platform and viewer_id, with the newest `name` of each; the WITH clause
+    has RECENTLY."""
     return f"""
     SELECT named.told.name AS name, {viewers}.* FROM {viewers} JOIN (
         SELECT platform, viewer_id, max({_TOLD}) AS told
         FROM (
-            SELECT * FROM coins_viewers WHERE user_id = $user_id
-            UNION ALL BY NAME
-            SELECT * EXCLUDE (position) FROM coins_changes WHERE user_id = $user_id
+            SELECT platform, viewer_id, name, name_weight, named_at, named_by FROM coins_viewers
+            WHERE user_id = $user_id AND name IS NOT NULL
+            UNION ALL
+            SELECT platform, viewer_id, name, name_weight, named_at, named_by FROM changes
         ) SEMI JOIN {viewers} USING (platform, viewer_id)
-        WHERE name IS NOT NULL GROUP BY platform, viewer_id
+        GROUP BY platform, viewer_id
     ) AS named USING (platform, viewer_id)
     """
 
 
-SUMMARY = f"SELECT coalesce(sum(coins), 0)::BIGINT, count(*) FROM ({_BALANCES})"
+SUMMARY = f"""
+WITH {RECENTLY}, {MINE}, {_BALANCES}
+SELECT coalesce(sum(coins), 0)::BIGINT, count(*) FROM balances
+"""
 
 LEADERBOARD = f"""
-WITH mine AS MATERIALIZED ({_BALANCES}),
+WITH {RECENTLY}, {MINE}, {_BALANCES},
 top AS MATERIALIZED (
-    SELECT * FROM mine WHERE coins >= (SELECT min(coins) FROM (SELECT coins FROM mine ORDER BY coins DESC LIMIT $limit))
+    SELECT * FROM balances
+    WHERE coins >= (SELECT min(coins) FROM (SELECT coins FROM balances ORDER BY coins DESC LIMIT $limit))
 )
 SELECT name, platform, coins, viewer_id FROM ({with_names("top")})
 """
@@ -174,12 +178,7 @@ READ_MODEL = ReadModel(
     name="coins",
     version=1,
     tables=TABLES,
-    fold=(
-        Fold(kinds=frozenset(KINDS), sql=CHANGES),
-        Fold(kinds=frozenset({"channel.subscription.gifts", "channel.subscription.snapshot"}), sql=LISTED),
-        Fold(kinds=frozenset({"chat.message.sent"}), sql=MINUTES),
-    ),
-    settle=(SETTLE, SETTLED),
+    settle=(MINUTES, SETTLE),
     queries=(
         Query(name="coins_summary", sql=SUMMARY, row=CoinsSummaryRow),
         Query(name="coins_leaderboard", sql=LEADERBOARD, row=CoinsLeaderRow, parameters=("limit",), finish=rank),

@@ -33,14 +33,11 @@ CREATE TABLE events (
 CREATE TABLE events_counts (stretch BIGINT, user_id BIGINT, events BIGINT, oldest_at TIMESTAMPTZ);
 """
 """`events_counts`: how many events of a broadcaster lie in a settled stretch of the log, and when the oldest of them
-was received: how far back the newest fifty reach is known without looking."""
-
-STORED_KINDS = frozenset(kind for kind in KINDS if is_stored(kind))
+was received."""
 
 ROWS = f"""
-INSERT INTO events
 SELECT position, user_id, received_at, type, platform, actor_name, nullif(message, '')
-FROM batch WHERE type IN ({", ".join(f"'{kind}'" for kind in sorted(STORED_KINDS))})
+FROM batch WHERE type IN ({", ".join(f"'{kind}'" for kind in KINDS if is_stored(kind))})
 """
 
 COUNTS = """
@@ -51,11 +48,11 @@ FROM events WHERE position >= $from AND position < $to GROUP BY stretch, user_id
 
 TOTAL = """
 SELECT (SELECT coalesce(sum(events), 0) FROM events_counts WHERE user_id = $user_id)::BIGINT
-    + (SELECT count(*) FROM events WHERE user_id = $user_id AND position >= $settled)
+    + (SELECT count(*) FROM events_now WHERE user_id = $user_id AND position >= $settled)
 """
 
 HISTORY = """
-SELECT type, platform, actor, message, epoch_us(received_at), position FROM events
+SELECT type, platform, actor, message, epoch_us(received_at), position FROM events_now
 WHERE user_id = $user_id AND ($type::VARCHAR IS NULL OR type = $type)
 ORDER BY received_at DESC, position DESC LIMIT $limit
 """
@@ -64,7 +61,7 @@ READ_MODEL = ReadModel(
     name="events",
     version=1,
     tables=TABLES,
-    fold=(Fold(kinds=STORED_KINDS, sql=ROWS),),
+    fold=(Fold(into="events", sql=ROWS),),
     settle=(COUNTS,),
     queries=(
         Query(name="events_total", sql=TOTAL, row=EventsTotalRow),

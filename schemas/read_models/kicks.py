@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from schemas.read_models.coins import with_names
+from schemas.read_models.coins import RECENTLY, with_names
 from schemas.read_models.model import Fold, Query, ReadModel
 
 
@@ -41,15 +41,15 @@ CREATE TABLE kicks (
 """
 
 GIFTED = """
-INSERT INTO kicks
 SELECT user_id, platform, actor_id, actor_name, amount, occurred_at, event_id FROM batch WHERE type = 'kicks.gifted'
 """
 
-SUMMARY = "SELECT coalesce(sum(amount), 0)::BIGINT, count(*) FROM kicks WHERE user_id = $user_id"
+SUMMARY = "SELECT coalesce(sum(amount), 0)::BIGINT, count(*) FROM kicks_now WHERE user_id = $user_id"
 
 TOP = f"""
-WITH mine AS MATERIALIZED (
-    SELECT platform, viewer_id, sum(amount)::BIGINT AS kicks FROM kicks
+WITH {RECENTLY},
+mine AS MATERIALIZED (
+    SELECT platform, viewer_id, sum(amount)::BIGINT AS kicks FROM kicks_now
     WHERE user_id = $user_id AND viewer_id IS NOT NULL GROUP BY platform, viewer_id
 ),
 top AS MATERIALIZED (
@@ -66,7 +66,7 @@ def rank(rows: list[tuple[Any, ...]], parameters: Mapping[str, Any]) -> list[tup
 
 
 HISTORY = """
-SELECT actor, amount, epoch_us(occurred_at) FROM kicks WHERE user_id = $user_id
+SELECT actor, amount, epoch_us(occurred_at) FROM kicks_now WHERE user_id = $user_id
 ORDER BY occurred_at DESC, event_id DESC LIMIT $limit
 """
 
@@ -74,7 +74,7 @@ READ_MODEL = ReadModel(
     name="kicks",
     version=1,
     tables=TABLES,
-    fold=(Fold(kinds=frozenset({"kicks.gifted"}), sql=GIFTED),),
+    fold=(Fold(into="kicks", sql=GIFTED),),
     queries=(
         Query(name="kicks_summary", sql=SUMMARY, row=KicksSummaryRow),
         Query(name="kicks_top", sql=TOP, row=KicksTopRow, parameters=("limit",), finish=rank),

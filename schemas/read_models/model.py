@@ -1,4 +1,10 @@
-"""What a read model is made of."""
+"""What a read model is made of, and how it is kept.
+
+The fold puts each batch, as it is, into one table, `recent`. At every log position divisible by SETTLED_EVERY what lies
+there is settled: taken over into the read models' own tables, many events at a time, because in DuckDB it is the number
+of statements that costs, and because whatever updates a table reads the whole of it. Questions look at both. All
+state is a function of the log's prefix alone, whatever the batches were.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +13,15 @@ from typing import Any
 
 from msgspec import Struct
 
+SETTLED_EVERY = 16_384
+"""Log positions between two settlings."""
+
 
 class Query(Struct, frozen=True):
-    """A named question. `sql` takes `$user_id`, `$settled` and the named `parameters`; `row` is an array-like struct that
-    decodes one row. Times in rows are epoch microseconds (`*_us`). `finish` makes the rows of what SQL found, for what
-    SQL cannot say; it gets the parameters too and may sort in place."""
+    """A named question. `sql` takes `$user_id`, `$settled` (the position up to which is settled) and the named
+    `parameters`; `row` is an array-like struct that decodes one row. Times in rows are epoch microseconds (`*_us`).
+    `finish` makes the rows of what SQL found, for what SQL cannot say; it gets the parameters too and may sort in place.
+    """
 
     name: str
     sql: str
@@ -21,31 +31,27 @@ class Query(Struct, frozen=True):
 
 
 class Fold(Struct, frozen=True):
-    """One set-based statement over the staged `batch` (columns: projector/staging.py), run when the batch holds
-    any event of `kinds`. No clock, no random, no sequence."""
+    """The rows that each event gives by itself: `sql` selects them from the relation `batch` (columns:
+    projector/staging.py), in the order of the columns of the table `into`.
 
-    kinds: frozenset[str]
+    Settling inserts them into the table. Questions ask the view `<into>_now`: the table and what the recent events give.
+    """
+
+    into: str
     sql: str
-
-
-SETTLED_EVERY = 32_768
-"""Log positions between two settlings."""
 
 
 class ReadModel(Struct, frozen=True):
     """A derived table (or a few) with the question it answers.
 
     `version` rises whenever `tables`, `fold` or `settle` changes: derived tables have no migrations, they are rebuilt.
-    `fold` statements run in order inside the batch's transaction; they should only insert, for DuckDB finds the rows
-    that a MERGE or an ON CONFLICT touches by reading the whole table. `settle` statements run when a batch reaches a
-    position divisible by SETTLED_EVERY, and take what `fold` inserted at positions from `$from` up to before `$to`
-    into tables that are cheap to ask. Queries add what came since, at positions from `$settled` on. All state is then
-    still a function of the log's prefix alone, whatever the batches were.
+    `settle` statements run after the rows of `fold` are in their tables; they see the events being settled as `batch`,
+    at positions from `$from` up to before `$to`. No clock, no random, no sequence.
     """
 
     name: str
     version: int
     tables: str
-    fold: tuple[Fold, ...]
+    fold: tuple[Fold, ...] = ()
     settle: tuple[str, ...] = ()
     queries: tuple[Query, ...] = ()

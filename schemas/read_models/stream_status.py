@@ -36,7 +36,6 @@ STATUS = "livestream.status.updated"
 METADATA = "livestream.metadata.updated"
 
 TOLD = f"""
-INSERT INTO stream_status
 SELECT user_id, platform, occurred_at, event_id,
     coalesce(CASE platform WHEN 'twitch' THEN stream_id ELSE epoch_us(started_at)::VARCHAR END,
         CASE WHEN is_live THEN '' END),
@@ -46,7 +45,7 @@ FROM batch WHERE type IN ('{STATUS}', '{METADATA}')
 """
 
 NOW = """
-WITH told AS MATERIALIZED (SELECT * FROM stream_status WHERE user_id = $user_id),
+WITH told AS MATERIALIZED (SELECT * FROM stream_status_now WHERE user_id = $user_id),
 newest AS (
     SELECT platform, max({'started': started, 'ended': ended}) AS stream FROM (
         SELECT platform, stream,
@@ -71,6 +70,6 @@ READ_MODEL = ReadModel(
     name="stream_status",
     version=1,
     tables=TABLES,
-    fold=(Fold(kinds=frozenset({STATUS, METADATA}), sql=TOLD),),
+    fold=(Fold(into="stream_status", sql=TOLD),),
     queries=(Query(name="stream_status", sql=NOW, row=StreamStatusRow),),
 )

@@ -41,7 +41,6 @@ RENEWAL = "channel.subscription.renewal"
 GIFTS = "channel.subscription.gifts"
 
 ROWS = f"""
-INSERT INTO subscription_history
 SELECT position, user_id, platform, type, actor_id, actor_name,
     CASE type WHEN '{GIFTS}' THEN gift_count ELSE 1 END, occurred_at, received_at,
     CASE type WHEN '{GIFTS}' THEN 0 ELSE {SUBSCRIPTION_COINS} END,
@@ -49,51 +48,65 @@ SELECT position, user_id, platform, type, actor_id, actor_name,
 FROM batch WHERE type IN ('{NEW}', '{RENEWAL}', '{GIFTS}')
 """
 
-_SHARED = f"type = '{RENEWAL}' AND platform = 'twitch' AND actor_id IS NOT NULL"
-_BOUGHT = f"type = '{NEW}' AND platform = 'twitch' AND actor_id IS NOT NULL"
-_NEAR = """
-    bought.occurred_at BETWEEN renewal.occurred_at - INTERVAL 720 HOURS AND renewal.occurred_at + INTERVAL 10 MINUTES
-"""
+
+def pairs(renewals: str, purchases: str) -> str:
+    """Which of `renewals` are suppressed by one of `purchases` (both rows of the history), and from where on."""
+    return f"""
+    SELECT renewal.position, min(greatest(renewal.position, bought.position)) AS suppressed_at
+    FROM {renewals} AS renewal JOIN {purchases} AS bought
+      ON bought.user_id = renewal.user_id AND bought.viewer_id = renewal.viewer_id
+      AND bought.occurred_at BETWEEN renewal.occurred_at - INTERVAL 720 HOURS
+                                 AND renewal.occurred_at + INTERVAL 10 MINUTES
+    WHERE renewal.type = '{RENEWAL}' AND renewal.platform = 'twitch' AND renewal.suppressed_at IS NULL
+        AND bought.type = '{NEW}' AND bought.platform = 'twitch'
+    GROUP BY renewal.position
+    """
+
 
 SUPPRESSED = f"""
+WITH settling AS MATERIALIZED (SELECT * FROM subscription_history WHERE position >= $from)
 UPDATE subscription_history SET suppressed_at = pair.suppressed_at
 FROM (
-    SELECT position, min(suppressed_at) AS suppressed_at FROM (
-        SELECT renewal.position, greatest(renewal.position, bought.position) AS suppressed_at
-        FROM (SELECT position, user_id, actor_id, occurred_at FROM batch WHERE {_SHARED}) AS renewal
-        JOIN subscription_history AS bought
-          ON bought.user_id = renewal.user_id AND bought.viewer_id = renewal.actor_id AND {_NEAR}
-        WHERE bought.type = '{NEW}' AND bought.platform = 'twitch'
-        UNION ALL
-        SELECT renewal.position, greatest(renewal.position, bought.position)
-        FROM (SELECT position, user_id, actor_id, occurred_at FROM batch WHERE {_BOUGHT}) AS bought
-        JOIN subscription_history AS renewal
-          ON bought.user_id = renewal.user_id AND bought.actor_id = renewal.viewer_id AND {_NEAR}
-        WHERE renewal.type = '{RENEWAL}' AND renewal.platform = 'twitch' AND renewal.suppressed_at IS NULL
-    ) GROUP BY position
+    SELECT position, min(suppressed_at) AS suppressed_at
+    FROM ({pairs("settling", "subscription_history")} UNION ALL {pairs("subscription_history", "settling")})
+    GROUP BY position
 ) AS pair
-WHERE subscription_history.position = pair.position AND subscription_history.suppressed_at IS NULL
+WHERE subscription_history.position = pair.position
 """
 
+MINE = f"""
+    mine AS MATERIALIZED (SELECT * FROM subscription_history_now WHERE user_id = $user_id),
+    lately AS MATERIALIZED (SELECT * FROM mine WHERE position >= $settled),
+    suppressed_lately AS (
+        SELECT position, min(suppressed_at) AS suppressed_at
+        FROM ({pairs("lately", "mine")} UNION ALL {pairs("mine", "lately")}) GROUP BY position
+    ),
+    subscriptions_of AS MATERIALIZED (
+        SELECT mine.* REPLACE (coalesce(mine.suppressed_at, suppressed_lately.suppressed_at) AS suppressed_at)
+        FROM mine LEFT JOIN suppressed_lately USING (position)
+    )"""
+"""`subscriptions_of`: the broadcaster's history as it stands now, for a WITH clause."""
 
-def coins_earned(first: str, end: str | None) -> str:
+
+def coins_earned(history: str, first: str, end: str | None) -> str:
     """The coins (user_id, platform, viewer_id, coins) that positions from `first` up to before `end` (None: on) give
     and take: a renewal that counted is paid where it lies, and taken back where it stops to count."""
     before_end = f"AND {{at}} < {end}" if end else ""
     return f"""
-    SELECT user_id, platform, viewer_id, coins FROM subscription_history
+    SELECT user_id, platform, viewer_id, coins FROM {history}
     WHERE position >= {first} {before_end.format(at="position")} AND coins <> 0 AND viewer_id IS NOT NULL
         AND (suppressed_at IS NULL OR suppressed_at > position)
     UNION ALL
-    SELECT user_id, platform, viewer_id, -coins FROM subscription_history
+    SELECT user_id, platform, viewer_id, -coins FROM {history}
     WHERE suppressed_at >= {first} {before_end.format(at="suppressed_at")} AND suppressed_at > position
         AND viewer_id IS NOT NULL
     """
 
 
-HISTORY = """
+HISTORY = f"""
+WITH {MINE}
 SELECT type, platform, actor, subscriptions, epoch_us(received_at), position
-FROM subscription_history WHERE user_id = $user_id AND suppressed_at IS NULL
+FROM subscriptions_of WHERE suppressed_at IS NULL
 ORDER BY received_at DESC, position DESC LIMIT $limit
 """
 
@@ -101,9 +114,7 @@ READ_MODEL = ReadModel(
     name="subscription_history",
     version=1,
     tables=TABLES,
-    fold=(
-        Fold(kinds=frozenset({NEW, RENEWAL, GIFTS}), sql=ROWS),
-        Fold(kinds=frozenset({NEW, RENEWAL}), sql=SUPPRESSED),
-    ),
+    fold=(Fold(into="subscription_history", sql=ROWS),),
+    settle=(SUPPRESSED,),
     queries=(Query(name="subscription_history", sql=HISTORY, row=SubscriptionHistoryRow, parameters=("limit",)),),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from schemas.read_models.model import Query, ReadModel
-from schemas.read_models.subscription_history import GIFTS, NEW, RENEWAL
+from schemas.read_models.subscription_history import GIFTS, MINE, NEW, RENEWAL
 
 
 class SubscriptionTotalsRow(Struct, frozen=True, array_like=True):
@@ -18,15 +18,15 @@ class SubscriptionTotalsRow(Struct, frozen=True, array_like=True):
 
 
 TOTALS = f"""
+WITH {MINE}
 SELECT count(*) FILTER (type = '{NEW}'), count(*) FILTER (type = '{RENEWAL}'),
     coalesce(sum(subscriptions) FILTER (type = '{GIFTS}'), 0)::BIGINT, count(*)
-FROM subscription_history WHERE user_id = $user_id AND suppressed_at IS NULL
+FROM subscriptions_of WHERE suppressed_at IS NULL
 """
 
 READ_MODEL = ReadModel(
     name="subscription_totals",
     version=1,
     tables="",
-    fold=(),
     queries=(Query(name="subscription_totals", sql=TOTALS, row=SubscriptionTotalsRow),),
 )
