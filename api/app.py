@@ -10,7 +10,6 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import tzinfo
-from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -33,9 +32,7 @@ from streamkit.credentials import Credentials, Principal
 from streamkit.directory import Directory
 from streamkit.envelope import JSON_TYPE, credentials_of, problem_response, success_body, unavailable
 from streamkit.reads import ReadModels
-
-if TYPE_CHECKING:
-    from streamkit.redis import SoftState
+from streamkit.redis import SoftState
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -268,6 +265,7 @@ class ApiRoom:
             telemetry.error("api_failed", exc_info=True, route=name)
             problem = Problem(500, "internal_error", "Something went wrong on our side; the request may be sent again.")
         response = problem_response(problem, request)
+        response.headers["Vary"] = self._cors.vary
         response.headers.update(self._cors.constant)
         self._allow_origin(request, response)
         return response
