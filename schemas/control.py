@@ -21,13 +21,13 @@ class _Control(Struct, frozen=True, kw_only=True, tag_field="type"):
     at: AwareTime
 
 
-class LogCreated(_Control, tag="log.created"):
+class LogCreated(_Control, frozen=True, tag="log.created"):
     """The first record of a control topic in Kafka names the log; later ones (two creators at once) mean nothing."""
 
     log_id: str
 
 
-class BroadcasterRegistered(_Control, tag="broadcaster.registered"):
+class BroadcasterRegistered(_Control, frozen=True, tag="broadcaster.registered"):
     """A broadcaster exists under `user_id`."""
 
     user_id: int
@@ -35,13 +35,13 @@ class BroadcasterRegistered(_Control, tag="broadcaster.registered"):
     primary_platform: PlatformName | None = None
 
 
-class BroadcasterRemoved(_Control, tag="broadcaster.removed"):
+class BroadcasterRemoved(_Control, frozen=True, tag="broadcaster.removed"):
     """Its identities are free again, its clients and tokens no longer count."""
 
     user_id: int
 
 
-class PlatformConnected(_Control, tag="platform.connected"):
+class PlatformConnected(_Control, frozen=True, tag="platform.connected"):
     """`platform_id` (the platform's own user id) is this broadcaster; `username` Kick's username or Twitch's login."""
 
     user_id: int
@@ -50,12 +50,12 @@ class PlatformConnected(_Control, tag="platform.connected"):
     username: str
 
 
-class PlatformDisconnected(_Control, tag="platform.disconnected"):
+class PlatformDisconnected(_Control, frozen=True, tag="platform.disconnected"):
     user_id: int
     platform: PlatformName
 
 
-class ClientIssued(_Control, tag="client.issued"):
+class ClientIssued(_Control, frozen=True, tag="client.issued"):
     """An API client. `secret_hash` is the keyed SHA-256 (hex) of the clear secret, `key_id` the key it was made with."""
 
     client_id: str
@@ -65,7 +65,7 @@ class ClientIssued(_Control, tag="client.issued"):
     scopes: tuple[str, ...]
 
 
-class ClientSecretRotated(_Control, tag="client.secret_rotated"):
+class ClientSecretRotated(_Control, frozen=True, tag="client.secret_rotated"):
     """A new secret; the one before stays good until `previous_until`."""
 
     client_id: str
@@ -74,11 +74,11 @@ class ClientSecretRotated(_Control, tag="client.secret_rotated"):
     previous_until: AwareTime
 
 
-class ClientRevoked(_Control, tag="client.revoked"):
+class ClientRevoked(_Control, frozen=True, tag="client.revoked"):
     client_id: str
 
 
-class TokenIssued(_Control, tag="token.issued"):
+class TokenIssued(_Control, frozen=True, tag="token.issued"):
     jti: str
     client_id: str
     user_id: int
@@ -86,7 +86,7 @@ class TokenIssued(_Control, tag="token.issued"):
     expires_at: AwareTime
 
 
-class TokenRevoked(_Control, tag="token.revoked"):
+class TokenRevoked(_Control, frozen=True, tag="token.revoked"):
     jti: str
 
 

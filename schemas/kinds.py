@@ -42,7 +42,7 @@ class Badge(Struct, frozen=True, omit_defaults=True):
     value: str | None = None
 
 
-class ChatMessage(_Data):
+class ChatMessage(_Data, frozen=True):
     """`chat.message.sent`. `first_word` is the first `str.split()` word, casefolded (None: empty or over 200
     characters); giveaway keywords are compared with it."""
 
@@ -55,18 +55,18 @@ class ChatMessage(_Data):
     emotes: tuple[Emote, ...] = ()
 
 
-class Followed(_Data):
+class Followed(_Data, frozen=True):
     """`channel.followed`. The actor is the follower."""
 
 
-class _Subscription(_Data):
+class _Subscription(_Data, frozen=True):
     """`tier` 1, 2 or 3 and `tier_id` as Twitch spells it; Kick has one tier: None."""
 
     tier: int | None = None
     tier_id: str | None = None
 
 
-class SubscriptionNew(_Subscription):
+class SubscriptionNew(_Subscription, frozen=True):
     """`channel.subscription.new`. `months` bought at once; `expires_at` where the platform says it (Kick)."""
 
     months: int | None = None
@@ -74,7 +74,7 @@ class SubscriptionNew(_Subscription):
     expires_at: datetime | None = None
 
 
-class SubscriptionRenewal(_Subscription):
+class SubscriptionRenewal(_Subscription, frozen=True):
     """`channel.subscription.renewal`. `months`: Kick's months so far, Twitch's `duration_months`;
     `cumulative_months`, `streak_months` Twitch only; `started_at`: Kick, when the subscription first began."""
 
@@ -86,7 +86,7 @@ class SubscriptionRenewal(_Subscription):
     expires_at: datetime | None = None
 
 
-class SubscriptionGifts(_Subscription, kw_only=True):
+class SubscriptionGifts(_Subscription, frozen=True, kw_only=True):
     """`channel.subscription.gifts`. `count` subscriptions given; Kick names the `giftees` and when they expire."""
 
     count: int
@@ -96,17 +96,17 @@ class SubscriptionGifts(_Subscription, kw_only=True):
     expires_at: datetime | None = None
 
 
-class SubscriptionGiftReceived(_Subscription):
+class SubscriptionGiftReceived(_Subscription, frozen=True):
     """`channel.subscription.gift_received` (internal, Twitch). The actor received it; counts as active only."""
 
 
-class SubscriptionEnded(_Subscription):
+class SubscriptionEnded(_Subscription, frozen=True):
     """`channel.subscription.ended`. The actor's subscription ran out."""
 
     is_gift: bool = False
 
 
-class SubscriptionSnapshot(_Data):
+class SubscriptionSnapshot(_Data, frozen=True):
     """`channel.subscription.snapshot` (internal): what a poll saw at its start (`occurred_at`).
 
     `total` subscribers by the platform's own count; `subscribers` is the whole list when `complete`."""
@@ -117,7 +117,7 @@ class SubscriptionSnapshot(_Data):
     subscribers: tuple[Viewer, ...] = ()
 
 
-class KicksGifted(_Data):
+class KicksGifted(_Data, frozen=True):
     """`kicks.gifted`. `amount` in kicks."""
 
     amount: int
@@ -128,14 +128,14 @@ class KicksGifted(_Data):
     pinned_s: int | None = None
 
 
-class Cheered(_Data):
+class Cheered(_Data, frozen=True):
     """`channel.cheered`. `amount` in bits."""
 
     amount: int
     message: str | None = None
 
 
-class BitsUsed(_Data):
+class BitsUsed(_Data, frozen=True):
     """`channel.bits.used`: bits spent on power-ups. `use` is the platform's word for it."""
 
     amount: int
@@ -144,7 +144,7 @@ class BitsUsed(_Data):
     message: str | None = None
 
 
-class RedemptionUpdated(_Data):
+class RedemptionUpdated(_Data, frozen=True):
     """`channel.reward.redemption.updated`. `cost` in channel points; `status_known` is false when the platform
     said a status that we map to pending for want of better."""
 
@@ -159,7 +159,7 @@ class RedemptionUpdated(_Data):
     redeemed_at: datetime | None = None
 
 
-class LivestreamStatus(_Data):
+class LivestreamStatus(_Data, frozen=True):
     """`livestream.status.updated`. A stream is its `stream_id` (Twitch) or its `started_at` (Kick).
 
     A Twitch end may name neither: it ends the newest stream that started before it."""
@@ -172,7 +172,7 @@ class LivestreamStatus(_Data):
     ended_at: datetime | None = None
 
 
-class LivestreamMetadata(_Data):
+class LivestreamMetadata(_Data, frozen=True):
     """`livestream.metadata.updated`: a full snapshot; `category_name` None means no category."""
 
     title: str | None = None
@@ -183,7 +183,7 @@ class LivestreamMetadata(_Data):
     content_labels: tuple[str, ...] = ()
 
 
-class Banned(_Data):
+class Banned(_Data, frozen=True):
     """`moderation.banned`. The actor is the moderator; `duration_s` None is permanent."""
 
     target: Viewer
@@ -192,19 +192,19 @@ class Banned(_Data):
     ends_at: datetime | None = None
 
 
-class Unbanned(_Data):
+class Unbanned(_Data, frozen=True):
     """`moderation.unbanned`. The actor is the moderator."""
 
     target: Viewer
 
 
-class Raided(_Data):
+class Raided(_Data, frozen=True):
     """`channel.raided`. The actor is the raiding broadcaster."""
 
     viewers: int
 
 
-class PlatformSubscriptionRevoked(_Data):
+class PlatformSubscriptionRevoked(_Data, frozen=True):
     """`platform.subscription.revoked` (internal): the platform will send no more of `subscribed_type`."""
 
     status: str
