@@ -127,6 +127,21 @@ class QuietSoft:
         """Keep the callback for tests to call."""
         self.callbacks.append(callback)
 
+    async def known(self, event_id: str) -> str | None:
+        """Ingest's question, which api never asks."""
+        raise AssertionError(event_id)
+
+    def remember(self, event_id: str, position: str) -> None:
+        """Ingest's, too."""
+        raise AssertionError(event_id, position)
+
+    def publish(self, change: Change) -> None:
+        """The projector's."""
+        raise AssertionError(change)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
 
 class Triple(Struct, frozen=True):
     """Three credentials that go together."""

@@ -17,7 +17,7 @@ EVENT = ("chat.message.sent", "kick", "viewer", "x" * 200, 1_780_763_400_000_000
 async def connect(house: House, **options: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A bare connection to the server."""
     host, port = house.server.url.removeprefix("http://").split(":")
-    return await asyncio.open_connection(host, int(port), **options)  # type: ignore[arg-type]
+    return await asyncio.open_connection(host, int(port), **options)
 
 
 async def raw(house: House, *requests: str, version: str = "HTTP/1.1") -> bytes:
@@ -173,7 +173,7 @@ async def test_a_client_that_does_not_read_is_waited_for(house: House) -> None:
     house.reads.rows["events_history"] = [(*EVENT[:3], "y" * 400, *EVENT[4:])] * 100
     body = (await house.get("events-history")).body
     answered = telemetry.API_REQUESTS.labels("events-history", "200")
-    before = answered._value.get()  # type: ignore[attr-defined]
+    before = answered._value.get()
     reader, writer = await connect(house, limit=1024)
     headers = "".join(f"{name}: {value}\r\n" for name, value in house.triple.headers().items())
     request = f"GET /api/public/v2/events-history HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode()
@@ -184,7 +184,7 @@ async def test_a_client_that_does_not_read_is_waited_for(house: House) -> None:
             chunk = await reader.read(65536)
             if not received:
                 await asyncio.wait({asyncio.create_task(house.get("kicks"))})  # the server has had its turns
-                assert answered._value.get() - before < 500  # type: ignore[attr-defined]
+                assert answered._value.get() - before < 500
             received += len(chunk)
     writer.close()
     await writer.wait_closed()

@@ -104,7 +104,7 @@ async def test_all_who_fail_while_it_is_fetched_wait_for_one_fetch(endpoint: End
     keys = KickKeys(None, endpoint.url)
     waiting = [asyncio.create_task(keys.verify(delivery(kick_signer))) for _ in range(10)]
     async with asyncio.timeout(5):
-        while not endpoint.asked:  # noqa: ASYNC110
+        while not endpoint.asked:
             await asyncio.sleep(0)
     endpoint.gate.set()
     assert await asyncio.gather(*waiting) == [True] * 10
@@ -117,7 +117,7 @@ async def test_close_ends_a_fetch_under_way(endpoint: Endpoint, kick_signer: Kic
     keys = KickKeys(None, endpoint.url)
     waiting = asyncio.create_task(keys.verify(delivery(kick_signer)))
     async with asyncio.timeout(5):
-        while not endpoint.asked:  # noqa: ASYNC110
+        while not endpoint.asked:
             await asyncio.sleep(0)
     await keys.close()
     with pytest.raises(asyncio.CancelledError):

@@ -385,7 +385,7 @@ async def test_a_truncated_body_is_kept_nowhere(ingest: Ingest) -> None:
     answer = await _raw(ingest, head, FOLLOW[:-1], end=True)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
     async with asyncio.timeout(5):
-        while counted("deliveries_refused", platform="kick", reason="truncated") == before:  # noqa: ASYNC110
+        while counted("deliveries_refused", platform="kick", reason="truncated") == before:
             await asyncio.sleep(0)
     assert await nothing_kept(ingest)
 

@@ -20,13 +20,13 @@ DEADLINE_S = 10.0
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition that a background task brings about."""
     async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110 - nothing here can set an event
+        while not condition():
             await asyncio.sleep(0.005)
 
 
 async def until_known(state: SoftState, event_id: str) -> str:
     async with asyncio.timeout(DEADLINE_S):
-        while (position := await state.known(event_id)) is None:  # noqa: ASYNC110 - as above
+        while (position := await state.known(event_id)) is None:
             await asyncio.sleep(0.005)
     return position
 

@@ -31,7 +31,7 @@ async def log(kafka_broker: KafkaBroker) -> AsyncIterator[KafkaLog]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110 - nothing here can set an event
+        while not condition():
             await asyncio.sleep(0.01)
 
 
