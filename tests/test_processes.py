@@ -6,7 +6,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,29 +47,21 @@ def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deplo
         yield started
 
 
-class running:
-    """Start all three in any order that works, stop them at the end."""
-
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
-        projector_port = free_port()
-        self._settings = settings | {
-            "STREAMKIT_SECRET_KEY": base64.b64encode(KEY).decode(),
-            "STREAMKIT_SANDBOX": "1",
-            "STREAMKIT_RATE_LIMIT": "0",
-            "STREAMKIT_PROJECTOR_URLS": f"http://127.0.0.1:{projector_port}",
-        }
-        ports = {"ingest": free_port(), "projector": projector_port, "api": free_port()}
-        self._folder = folder
-        self._programs = {name: Program(folder, name, port=port, **self._settings) for name, port in ports.items()}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Deployment:
-        for program in self._programs.values():
-            self._stack.enter_context(program)
-        return Deployment(self._folder, self._settings, **self._programs)
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+@contextmanager
+def running(folder: Path, settings: dict[str, str]) -> Iterator[Deployment]:
+    """Start all three, stop them at the end."""
+    ports = {"ingest": free_port(), "projector": free_port(), "api": free_port()}
+    settings = settings | {
+        "STREAMKIT_SECRET_KEY": base64.b64encode(KEY).decode(),
+        "STREAMKIT_SANDBOX": "1",
+        "STREAMKIT_RATE_LIMIT": "0",
+        "STREAMKIT_PROJECTOR_URLS": f"http://127.0.0.1:{ports['projector']}",
+    }
+    programs = {name: Program(folder, name, port=port, **settings) for name, port in ports.items()}
+    with ExitStack() as stack:
+        for program in programs.values():
+            stack.enter_context(program)
+        yield Deployment(folder, settings, **programs)
 
 
 async def test_deliveries_in_numbers_out(deployment: Deployment) -> None:
