@@ -5,32 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import duckdb
-
 from projector.fold import read_position, settled_before, used_in
+from projector.session import Session
 from schemas.read_models import QUERIES
 from streamkit.reads import Question
 
 
-def answer(
-    connection: duckdb.DuckDBPyConnection, user_id: int, questions: Sequence[Question]
-) -> tuple[int, list[list[Any]]]:
+def answer(session: Session, user_id: int, questions: Sequence[Question]) -> tuple[int, list[list[Any]]]:
     """The file's position and the rows of every question as its row structs, all of one snapshot.
 
     Blocks. Raises KeyError for a name that is no query, duckdb.Error for parameters that do not fit.
     """
-    connection.execute("BEGIN TRANSACTION READ ONLY")
+    session.execute("BEGIN TRANSACTION READ ONLY")
     try:
-        position = read_position(connection)
+        position = read_position(session)
         rows = []
         for question in questions:
             query = QUERIES[question.name]
             parameters = {name: question.parameters[name] for name in query.parameters}
             known = {"user_id": user_id, "settled": settled_before(position), **parameters}
-            found = connection.execute(query.sql, used_in(query.sql, known)).fetchall()
+            found = session.execute(query.sql, used_in(query.sql, known)).fetchall()
             if query.finish is not None:
                 found = query.finish(found, parameters)
             rows.append([query.row(*row) for row in found])
         return position, rows
     finally:
-        connection.execute("COMMIT")
+        session.execute("COMMIT")

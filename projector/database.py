@@ -17,8 +17,9 @@ import duckdb
 import msgspec
 
 from projector import fold
+from projector.session import Session
 from schemas.errors import Stop
-from schemas.read_models import READ_MODELS, ReadModel
+from schemas.read_models import READ_MODELS, SETTLED_EVERY, ReadModel
 from streamkit import telemetry
 
 T = TypeVar("T")
@@ -35,45 +36,54 @@ _SETTINGS = (
 )
 
 
+_UNREADABLE = ("not a valid DuckDB database", "orrupt", "replaying WAL", "Serialization Error", "newer version")
+
+
 class FileInUse(Stop):
     """Another process holds the file: only one projector may own a partition's file."""
 
 
-def open_file(
-    path: Path, *, log_id: str, partition: int, models: Sequence[ReadModel] = READ_MODELS
-) -> duckdb.DuckDBPyConnection:
+def open_file(path: Path, *, log_id: str, partition: int, models: Sequence[ReadModel] = READ_MODELS) -> Session:
     """Open or make the partition's file; a file that is of another log, partition or version is deleted first.
 
     Blocks. Raises FileInUse when another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = _connect(path)
-    wanted = {"log_id": log_id, "partition": str(partition), "versions": _versions(connection, models)}
-    found = _identity(connection)
+    try:
+        session = _connect(path)
+        found = _identity(session)
+    except duckdb.Error as error:
+        if not any(sign in str(error) for sign in _UNREADABLE):
+            raise
+        _delete(path, "unreadable")
+        session = _connect(path)
+        found = None
+    wanted = {"log_id": log_id, "partition": str(partition), "versions": _versions(session, models)}
     if found is not None and found != wanted:
-        connection.close()
-        telemetry.warn(
-            "read_models_set_aside",
-            file=path.name,
-            reason="other log" if found.get("log_id") != log_id else "other versions",
-        )
-        for name in (path, path.with_name(path.name + ".wal")):
-            name.unlink(missing_ok=True)
-        connection = _connect(path)
+        session.close()
+        _delete(path, "other log" if found.get("log_id") != log_id else "other versions")
+        session = _connect(path)
         found = None
     if found is None:
-        connection.execute("BEGIN")
-        connection.execute("CREATE TABLE file_identity (name VARCHAR, value VARCHAR)")
+        session.execute("BEGIN")
+        session.execute("CREATE TABLE file_identity (name VARCHAR, value VARCHAR)")
         for name_value in wanted.items():
-            connection.execute("INSERT INTO file_identity VALUES ($1, $2)", name_value)
-        fold.create_tables(connection, models)
-        connection.execute("COMMIT")
-    return connection
+            session.execute("INSERT INTO file_identity VALUES ($1, $2)", name_value)
+        fold.create_tables(session, models)
+        session.execute("COMMIT")
+    return session
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+def _delete(path: Path, reason: str) -> None:
+    """Everything in the file can be folded again from the log."""
+    telemetry.warn("read_models_set_aside", file=path.name, reason=reason)
+    for name in (path, path.with_name(path.name + ".wal")):
+        name.unlink(missing_ok=True)
+
+
+def _connect(path: Path) -> Session:
     try:
-        connection = duckdb.connect(str(path))
+        session = Session(duckdb.connect(str(path)))
     except duckdb.IOException as error:
         if "lock" in str(error):
             raise FileInUse(
@@ -82,26 +92,31 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
             ) from error
         raise
     for setting in _SETTINGS:
-        connection.execute(setting)
-    return connection
+        session.execute(setting)
+    return session
 
 
-def _versions(connection: duckdb.DuckDBPyConnection, models: Sequence[ReadModel]) -> str:
+def _versions(session: Session, models: Sequence[ReadModel]) -> str:
     """Everything the rows depend on beside the log; DuckDB's hash among it, which is not promised to stay."""
-    probe = connection.execute("SELECT hash('streamkit')").fetchone()
+    probe = session.execute("SELECT hash('streamkit')").fetchone()
     assert probe is not None
-    versions = {"fold": FOLD_VERSION, "hash": probe[0], **{model.name: model.version for model in models}}
+    versions = {
+        "fold": FOLD_VERSION,
+        "settled_every": SETTLED_EVERY,
+        "hash": probe[0],
+        **{model.name: model.version for model in models},
+    }
     return msgspec.json.encode(versions).decode()
 
 
-def _identity(connection: duckdb.DuckDBPyConnection) -> dict[str, str] | None:
+def _identity(session: Session) -> dict[str, str] | None:
     """What the file says it is; {} when it does not say, None when it is empty."""
-    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    tables = {name for (name,) in session.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if not tables:
         return None
     if "file_identity" not in tables:
         return {}
-    return dict(connection.execute("SELECT name, value FROM file_identity").fetchall())
+    return dict(session.execute("SELECT name, value FROM file_identity").fetchall())
 
 
 class Database:
@@ -111,10 +126,10 @@ class Database:
         self.path = path
         self.partition = partition
         self._log_id = log_id
-        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._session: Session | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"fold-{partition}")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{partition}")
-        self._cursors: queue.SimpleQueue[duckdb.DuckDBPyConnection] = queue.SimpleQueue()
+        self._cursors: queue.SimpleQueue[Session] = queue.SimpleQueue()
         self._reader_count = readers
 
     async def open(self) -> None:
@@ -122,25 +137,25 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._open)
 
     def _open(self) -> None:
-        self._connection = open_file(self.path, log_id=self._log_id, partition=self.partition)
+        self._session = open_file(self.path, log_id=self._log_id, partition=self.partition)
         for _ in range(self._reader_count):
-            cursor = self._connection.cursor()
+            cursor = self._session.cursor()
             cursor.execute("SET TimeZone = 'UTC'")
             self._cursors.put(cursor)
 
-    async def write(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    async def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` on the writer thread, one at a time. Cancellation abandons the wait, not the work."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
 
-    def _write(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        assert self._connection is not None, "open() comes first"
-        return work(self._connection)
+    def _write(self, work: Callable[[Session], T]) -> T:
+        assert self._session is not None, "open() comes first"
+        return work(self._session)
 
-    async def read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    async def read(self, work: Callable[[Session], T]) -> T:
         """Run `work` on a reader thread, beside the writer; waits while all readers are busy."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
-    def _read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    def _read(self, work: Callable[[Session], T]) -> T:
         cursor = self._cursors.get()
         try:
             return work(cursor)
@@ -154,8 +169,8 @@ class Database:
     def _reopen(self) -> None:
         for _ in range(self._reader_count):
             self._cursors.get().close()
-        if self._connection is not None:
-            self._connection.close()
+        if self._session is not None:
+            self._session.close()
         self._open()
 
     async def close(self) -> None:
@@ -167,6 +182,6 @@ class Database:
         self._writer.shutdown(wait=True)
         while not self._cursors.empty():
             self._cursors.get().close()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._session is not None:
+            self._session.close()
+            self._session = None

@@ -16,6 +16,7 @@ import duckdb
 from msgspec import Struct
 
 from projector import seen, staging
+from projector.session import Session
 from schemas.read_models import READ_MODELS, SETTLED_EVERY, ReadModel
 
 TABLES = """
@@ -24,14 +25,14 @@ INSERT INTO fold_position VALUES (0);
 """
 
 
-def create_tables(connection: duckdb.DuckDBPyConnection, models: Sequence[ReadModel] = READ_MODELS) -> None:
+def create_tables(session: Session, models: Sequence[ReadModel] = READ_MODELS) -> None:
     """Make every table of an empty file, and for each one that events give rows to its view with the recent ones."""
     for tables in (TABLES, seen.TABLES, staging.TABLES, *(model.tables for model in models if model.tables)):
-        connection.execute(tables)
+        session.execute_once(tables)
     for model in models:
         for fold in model.fold:
             lately = re.sub(r"\bbatch\b", "recent", fold.sql)
-            connection.execute(f"CREATE VIEW {fold.into}_now AS SELECT * FROM {fold.into} UNION ALL {lately}")
+            session.execute(f"CREATE VIEW {fold.into}_now AS SELECT * FROM {fold.into} UNION ALL {lately}")
 
 
 class PositionMoved(Exception):
@@ -47,9 +48,9 @@ class Folded(Struct, frozen=True):
     user_ids: frozenset[int]
 
 
-def read_position(connection: duckdb.DuckDBPyConnection) -> int:
+def read_position(session: Session) -> int:
     """The next log position to fold."""
-    row = connection.execute("SELECT position FROM fold_position").fetchone()
+    row = session.execute("SELECT position FROM fold_position").fetchone()
     assert row is not None
     return int(row[0])
 
@@ -70,7 +71,7 @@ def settled_before(position: int) -> int:
 
 
 def fold(
-    connection: duckdb.DuckDBPyConnection,
+    session: Session,
     start: int,
     positions: Sequence[int],
     values: Sequence[bytes],
@@ -84,26 +85,26 @@ def fold(
     """
     heads = staging.read_heads(positions, values)
     settled, settles_to = settled_before(start), settled_before(next_position)
-    connection.execute("BEGIN")
+    session.execute("BEGIN")
     try:
         if settles_to > settled:
-            staging.stage(connection, positions, heads.texts)
-            duplicates = seen.drop_seen(connection, "arrivals", positions, heads.heads) if heads.heads else 0
-            _settle(connection, models, settled, settles_to)
+            staging.stage(session, positions, heads.texts)
+            duplicates = seen.drop_seen(session, "arrivals", positions, heads.heads) if heads.heads else 0
+            _settle(session, models, settled, settles_to)
         elif heads.heads:
-            staging.append_recent(connection, positions, heads.texts)
-            duplicates = seen.drop_seen(connection, "recent", positions, heads.heads)
+            staging.append_recent(session, positions, heads.texts)
+            duplicates = seen.drop_seen(session, "recent", positions, heads.heads)
         else:
             duplicates = 0
-        moved = connection.execute(
+        moved = session.execute(
             "UPDATE fold_position SET position = $1 WHERE position = $2", [next_position, start]
         ).fetchone()
         if moved is None or moved[0] != 1:
             raise PositionMoved(f"the file no longer stands at {start}")
-        connection.execute("COMMIT")
+        session.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(duckdb.Error):  # the error may have ended the transaction already
-            connection.execute("ROLLBACK")
+            session.execute("ROLLBACK")
         raise
     return Folded(
         position=next_position,
@@ -113,18 +114,18 @@ def fold(
     )
 
 
-def _settle(connection: duckdb.DuckDBPyConnection, models: Sequence[ReadModel], begin: int, end: int) -> None:
+def _settle(session: Session, models: Sequence[ReadModel], begin: int, end: int) -> None:
     """Take what lies at positions from `begin` up to before `end`, in `recent` and `arrivals`, into the read models'
     own tables; `recent` keeps the rest."""
-    connection.execute(
+    session.execute_once(
         "CREATE OR REPLACE TEMP VIEW batch AS"
         f" SELECT * FROM recent UNION ALL SELECT * FROM arrivals WHERE position < {end}"
     )
     known = {"from": begin, "to": end, "every": SETTLED_EVERY}
     for model in models:
         for fold in model.fold:
-            connection.execute(f"INSERT INTO {fold.into} {fold.sql}")
+            session.execute(f"INSERT INTO {fold.into} {fold.sql}")
         for sql in model.settle:
-            connection.execute(sql, used_in(sql, known))
-    connection.execute("DELETE FROM recent")
-    connection.execute("INSERT INTO recent SELECT * FROM arrivals WHERE position >= $1", [end])
+            session.execute(sql, used_in(sql, known))
+    session.execute("DELETE FROM recent")
+    session.execute("INSERT INTO recent SELECT * FROM arrivals WHERE position >= $1", [end])

@@ -6,11 +6,9 @@ trace. The two namespaces lie in one table, `seen`: a 64-bit hash to probe with,
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
-import duckdb
-
+from projector.session import Session
 from projector.staging import Head
 
 TABLES = """
@@ -34,17 +32,15 @@ FROM seen JOIN (SELECT position, space, hash FROM ({keys})) AS arrived USING (ha
 _FULL_KEYS = "SELECT rowid, key FROM seen WHERE rowid IN (SELECT unnest($1::BIGINT[]))"
 
 
-def drop_seen(
-    connection: duckdb.DuckDBPyConnection, batch: str, positions: Sequence[int], heads: Sequence[Head]
-) -> int:
+def drop_seen(session: Session, batch: str, positions: Sequence[int], heads: Sequence[Head]) -> int:
     """Delete from the table `batch` every delivery at `positions` that does not stand; how many were deleted. The keys
     of the others are kept."""
     start = positions[0]
     keys = _KEYS.format(batch=batch)
-    probed = connection.execute(_PROBE.format(keys=keys), {"start": start}).fetchall()
+    probed = session.execute(_PROBE.format(keys=keys), {"start": start}).fetchall()
     hits: set[int] = set()
-    if probed:
-        full_keys = dict(connection.execute(_FULL_KEYS, [[row for _, _, row in probed]]).fetchall())
+    if probed:  # equal hashes: compare the keys themselves
+        full_keys = dict(session.execute(_FULL_KEYS, [[row for _, _, row in probed]]).fetchall())
         by_position = dict(zip(positions, heads, strict=True))
         for position, space, row in probed:
             head = by_position[position]
@@ -52,18 +48,17 @@ def drop_seen(
                 hits.add(position)
     fallen = _fallen(positions, heads, hits)
     if fallen:
-        connection.execute(
+        session.execute(
             f"DELETE FROM {batch} WHERE position >= $1 AND position IN (SELECT unnest($2::BIGINT[]))", [start, fallen]
         )
-    connection.execute(f"INSERT INTO seen SELECT space, hash, key FROM ({keys})", {"start": start})
+    session.execute(f"INSERT INTO seen SELECT space, hash, key FROM ({keys})", {"start": start})
     return len(fallen)
 
 
 def _fallen(positions: Sequence[int], heads: Sequence[Head], hits: set[int]) -> list[int]:
     """The positions that do not stand, in log order: what an earlier one that fell would have forbidden may stand."""
-    ids = Counter(head.event_id for head in heads)
-    keys = Counter(head.natural_key for head in heads)
-    if not hits and len(ids) == len(heads) and all(key is None or n == 1 for key, n in keys.items()):
+    keys = [head.natural_key for head in heads if head.natural_key is not None]
+    if not hits and len({head.event_id for head in heads}) == len(heads) and len(set(keys)) == len(keys):
         return []
     standing_ids: set[str] = set()
     standing_keys: set[str] = set()

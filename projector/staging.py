@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import duckdb
 import msgspec
 from msgspec import Struct
 
+from projector.session import Session
 from schemas.event import SCHEMA_VERSION, Platform, upcast
 from schemas.kinds import KIND_STRUCTS
 
-TABLES = """
-CREATE TABLE recent (
+_COLUMNS = """(
     position BIGINT, event_id VARCHAR, natural_key VARCHAR, type VARCHAR, platform VARCHAR, user_id BIGINT,
     actor_id VARCHAR, actor_name VARCHAR, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ,
     message VARCHAR, amount BIGINT, gift_count BIGINT, months BIGINT, cumulative_months BIGINT, expires_at TIMESTAMPTZ,
     giftees STRUCT(id VARCHAR, name VARCHAR)[], is_live BOOLEAN, stream_id VARCHAR, started_at TIMESTAMPTZ,
     title VARCHAR, category_name VARCHAR, complete BOOLEAN, subscribers STRUCT(id VARCHAR, name VARCHAR)[]
-);
-"""
-"""The events since the last settling. `actor_*` null: anonymous, or nobody."""
+)"""
+"""In the order of `_SHAPE`. `actor_*` null: anonymous, or nobody."""
+
+TABLES = f"CREATE TABLE recent {_COLUMNS}"
+"""The events since the last settling."""
 
 
 class BadRecord(Exception):
@@ -37,12 +38,12 @@ class BadRecord(Exception):
         self.detail = detail
 
 
-class _Actor(Struct, frozen=True):
+class _Actor(Struct, frozen=True, gc=False):
     id: str
     name: str
 
 
-class Head(Struct, frozen=True):
+class Head(Struct, frozen=True, gc=False):
     """The envelope, without the data: checked here, so that SQL meets well-formed events only."""
 
     schema_version: int
@@ -64,6 +65,11 @@ class Heads(Struct, frozen=True):
 
 
 _head = msgspec.json.Decoder(Head)
+_measured = {
+    kind: msgspec.json.Decoder(msgspec.defstruct("_Measured", [("data", KIND_STRUCTS[kind])]))
+    for kind in ("kicks.gifted", "channel.cheered", "channel.subscription.gifts", "livestream.status.updated")
+}
+"""The kinds whose data has a field without which nothing counts; SQL would take one that does not fit for null."""
 
 
 def read_heads(positions: Sequence[int], values: Sequence[bytes]) -> Heads:
@@ -76,6 +82,8 @@ def read_heads(positions: Sequence[int], values: Sequence[bytes]) -> Heads:
             if head.schema_version != SCHEMA_VERSION:
                 value = upcast(value)
                 head = _head.decode(value)
+            if head.type in _measured:
+                _measured[head.type].decode(value)
             text = value.decode()
         except (msgspec.MsgspecError, KeyError, TypeError, UnicodeError) as error:
             raise BadRecord(position, f"not an event: {type(error).__name__}") from error
@@ -94,32 +102,22 @@ _SHAPE = """{
 "is_live": "BOOLEAN", "stream_id": "VARCHAR", "started_at": "TIMESTAMPTZ", "title": "VARCHAR",
 "category_name": "VARCHAR", "complete": "BOOLEAN", "subscribers": [{"id": "VARCHAR", "name": "VARCHAR"}]}}"""
 
-_ROWS = f"""
-SELECT
-    position, event.event_id, event.natural_key,
-    CASE WHEN event.type = 'chat.message.sent' OR (
-            (event.data.amount IS NOT NULL OR event.type NOT IN ('kicks.gifted', 'channel.cheered'))
-            AND (event.data.count IS NOT NULL OR event.type <> 'channel.subscription.gifts')
-            AND (event.data.is_live IS NOT NULL OR event.type <> 'livestream.status.updated'))
-        THEN event.type ELSE error('a quantity is missing') END AS type,
-    event.platform, event.user_id, event.actor.id AS actor_id, event.actor.name AS actor_name,
-    event.occurred_at, event.received_at,
-    event.data.message, event.data.amount, event.data.count AS gift_count, event.data.months,
-    event.data.cumulative_months, event.data.expires_at, event.data.giftees, event.data.is_live,
-    event.data.stream_id, event.data.started_at, event.data.title, event.data.category_name, event.data.complete,
-    event.data.subscribers
+_INSERT = f"""
+INSERT INTO {{table}}
+SELECT position, unnest(event, max_depth := 2)
 FROM (
-    SELECT position, from_json(value, '{_SHAPE.replace(chr(10), "")}') AS event
+    SELECT position, from_json(value, '{_SHAPE.replace(chr(10), "").replace("{", "{{").replace("}", "}}")}') AS event
     FROM (SELECT unnest($1::BIGINT[]) AS position, unnest($2::VARCHAR[]) AS value)
 )
 """
 
 
-def append_recent(connection: duckdb.DuckDBPyConnection, positions: Sequence[int], texts: Sequence[str]) -> None:
+def append_recent(session: Session, positions: Sequence[int], texts: Sequence[str]) -> None:
     """Put the records into `recent`. Raises duckdb.Error when one of them cannot be an event."""
-    connection.execute(f"INSERT INTO recent {_ROWS}", [list(positions), texts])
+    session.execute(_INSERT.format(table="recent"), [list(positions), texts])
 
 
-def stage(connection: duckdb.DuckDBPyConnection, positions: Sequence[int], texts: Sequence[str]) -> None:
+def stage(session: Session, positions: Sequence[int], texts: Sequence[str]) -> None:
     """Put the records into a temporary table, `arrivals`, with the columns of `recent`. Raises as append_recent."""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE arrivals AS {_ROWS}", [list(positions), texts])
+    session.execute(f"CREATE OR REPLACE TEMP TABLE arrivals {_COLUMNS}")
+    session.execute(_INSERT.format(table="arrivals"), [list(positions), texts])

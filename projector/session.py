@@ -1,0 +1,35 @@
+"""A DuckDB connection that parses each statement once: for small batches, parsing is a good part of the time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+
+class Session:
+    """Wraps a connection; used by one thread at a time."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._parsed: dict[str, duckdb.Statement] = {}
+
+    def execute(self, sql: str, parameters: Any = None) -> duckdb.DuckDBPyConnection:
+        """Run one statement, kept in parsed form: for texts that come again. Fetch from what is returned."""
+        statement = self._parsed.get(sql)
+        if statement is None:
+            (statement,) = self._connection.extract_statements(sql)
+            self._parsed[sql] = statement
+        return self._connection.execute(statement, parameters)
+
+    def execute_once(self, sql: str) -> duckdb.DuckDBPyConnection:
+        """Run any number of statements whose text does not come again."""
+        return self._connection.execute(sql)
+
+    def cursor(self) -> Session:
+        """Another session on the same database, for another thread."""
+        return Session(self._connection.cursor())
+
+    def close(self) -> None:
+        """Release the connection; idempotent."""
+        self._connection.close()
