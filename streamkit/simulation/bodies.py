@@ -69,6 +69,7 @@ def kick_compact(person: Person) -> Json:
 
 
 def kick_chat(streamer: Person, sender: Person, message_id: str, text: str, at: datetime) -> Json:
+    """`chat.message.sent`."""
     identity = {"username_color": "#FF5733", "badges": [{"text": "Subscriber", "type": "subscriber", "count": 3}]}
     return {
         "message_id": message_id,
@@ -82,6 +83,7 @@ def kick_chat(streamer: Person, sender: Person, message_id: str, text: str, at: 
 
 
 def kick_follow(streamer: Person, follower: Person) -> Json:
+    """`channel.followed`."""
     return {"broadcaster": kick_user(streamer), "follower": kick_user(follower)}
 
 
@@ -99,6 +101,7 @@ def kick_subscription(streamer: Person, subscriber: Person, months: int, created
 def kick_gifts(
     streamer: Person, gifter: Person | None, giftees: list[Person], created: datetime, expires: datetime
 ) -> Json:
+    """`channel.subscription.gifts`; `gifter` None is anonymous."""
     return {
         "broadcaster": kick_user(streamer),
         "gifter": KICK_ANONYMOUS if gifter is None else kick_user(gifter),
@@ -109,6 +112,7 @@ def kick_gifts(
 
 
 def kick_kicks(streamer: Person, sender: Person, amount: int, name: str, message: str, at: datetime) -> Json:
+    """`kicks.gifted`."""
     return {
         "broadcaster": kick_compact(streamer),
         "sender": kick_compact(sender),
@@ -125,6 +129,7 @@ def kick_kicks(streamer: Person, sender: Person, amount: int, name: str, message
 
 
 def kick_redemption(streamer: Person, redeemer: Person, redemption_id: str, status: str, at: datetime) -> Json:
+    """`channel.reward.redemption.updated`; `at` is when it was redeemed, whatever its status."""
     return {
         "id": redemption_id,
         "user_input": "hydrate!",
@@ -137,6 +142,7 @@ def kick_redemption(streamer: Person, redeemer: Person, redemption_id: str, stat
 
 
 def kick_status(streamer: Person, title: str, started: datetime, ended: datetime | None) -> Json:
+    """`livestream.status.updated`: started, or with `ended` over."""
     return {
         "broadcaster": kick_user(streamer),
         "is_live": ended is None,
@@ -147,6 +153,7 @@ def kick_status(streamer: Person, title: str, started: datetime, ended: datetime
 
 
 def kick_metadata(streamer: Person, title: str, category: str) -> Json:
+    """`livestream.metadata.updated`."""
     shown = {"id": 15, "name": category, "thumbnail": ""}
     return {
         "broadcaster": kick_user(streamer),
@@ -161,6 +168,7 @@ def kick_metadata(streamer: Person, title: str, category: str) -> Json:
 
 
 def kick_ban(streamer: Person, moderator: Person, banned: Person, at: datetime, until: datetime | None) -> Json:
+    """`moderation.banned`; `until` None is for good."""
     return {
         "broadcaster": kick_user(streamer),
         "moderator": kick_user(moderator),

@@ -19,6 +19,8 @@ COINS_EACH = {"channel.subscription.gifts": 50, "kicks.gifted": 1, "channel.chee
 
 
 class Subscriptions(Struct, frozen=True):
+    """`GET subscriptions-summary`."""
+
     active: int
     gifted: int
     new: int
@@ -28,16 +30,22 @@ class Subscriptions(Struct, frozen=True):
 
 
 class Coins(Struct, frozen=True):
+    """The summary of `GET coins`."""
+
     total_coins: int
     users_count: int
 
 
 class Kicks(Struct, frozen=True):
+    """The summary of `GET kicks`."""
+
     total_kicks: int
     gift_events: int
 
 
 class Events(Struct, frozen=True):
+    """Of `GET overview`."""
+
     total: int
 
 
