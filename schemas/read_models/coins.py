@@ -36,19 +36,31 @@ class CoinsLeaderRow(Struct, frozen=True, array_like=True):
     coins: int
 
 
-TABLES = """
-CREATE TABLE coins_viewers (
-    user_id BIGINT, platform VARCHAR, viewer_id VARCHAR,
+LEVELS = 3
+STRETCHES_TOGETHER = 16
+"""Each level's stretches of the log are so many of the level before."""
+
+_LEVEL_TABLE = """
+CREATE TABLE coins_viewers_{level} (
+    stretch BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR,
     name VARCHAR, name_weight UTINYINT, named_at TIMESTAMPTZ, named_by VARCHAR,
-    coins BIGINT, follow_coins BIGINT
+    coins BIGINT, follow_coins BIGINT, followed_at BIGINT
 );
+"""
+
+TABLES = f"""
+{"".join(_LEVEL_TABLE.format(level=level) for level in range(1, LEVELS + 1))}
+CREATE VIEW coins_viewers AS
+{" UNION ALL ".join(f"SELECT * FROM coins_viewers_{level}" for level in range(1, LEVELS + 1))};
 CREATE TABLE coins_minutes (
     minute BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, position BIGINT, coins BIGINT
 );
 """
-"""Both are up to date to the last settling. `named_by` is the event that told the name; a heavier one wins before a
-newer one: 2 a platform's event, 1 a first-party event, 0 a list of subscribers. `follow_coins`: what the first follow
-brought, null before it. `minute` counts from 1970; `position` is that of the message that paid it."""
+"""`coins_viewers_1` has a row for each viewer whom a settled stretch of the log tells of: what it is called by it and
+what it earned. Sixteen stretches are taken together in the next level, and so on, so that no table is ever updated.
+`named_by` is the event that told the name; a heavier one wins before a newer one: 2 a platform's event, 1 a
+first-party event, 0 a list of subscribers. `follow_coins`: what the first follow brings, which lies at `followed_at`;
+`coins` is all the rest. `minute` counts from 1970; `position` is that of the message that paid it."""
 
 _MINUTES = f"""
     SELECT epoch_us(occurred_at) // 60000000 AS minute, user_id, platform, actor_id AS viewer_id,
@@ -64,11 +76,12 @@ _CHANGES = f"""
         CASE platform WHEN 'streamkit' THEN 1 ELSE 2 END AS name_weight, occurred_at AS named_at, event_id AS named_by,
         CASE type WHEN 'channel.subscription.gifts' THEN gift_count * {GIFT} WHEN 'kicks.gifted' THEN amount * {KICK}
             WHEN 'channel.cheered' THEN amount * {BIT} ELSE 0 END AS coins,
-        CASE type WHEN 'channel.followed' THEN {FOLLOW} END AS follow_coins
+        CASE type WHEN 'channel.followed' THEN {FOLLOW} END AS follow_coins,
+        CASE type WHEN 'channel.followed' THEN position END AS followed_at
     FROM {{events}} WHERE actor_id IS NOT NULL
     UNION ALL
     SELECT position, user_id, platform, viewer.id, viewer.name,
-        CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END, occurred_at, event_id, 0, NULL
+        CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END, occurred_at, event_id, 0, NULL, NULL
     FROM (
         SELECT position, user_id, platform, type, occurred_at, event_id,
             unnest(coalesce(giftees, subscribers)) AS viewer
@@ -82,33 +95,41 @@ SELECT chat.* FROM ({_MINUTES.format(events="batch")}) AS chat
 ANTI JOIN coins_minutes AS paid USING (minute, user_id, platform, viewer_id)
 """
 
-SETTLE = f"""
-MERGE INTO coins_viewers AS viewer USING (
-    SELECT user_id, platform, viewer_id, max({_TOLD}) FILTER (name IS NOT NULL) AS told,
-        sum(coins)::BIGINT AS coins, arg_min(follow_coins, position) AS follow_coins
-    FROM (
+_TOGETHER = f"""
+    max({_TOLD}) FILTER (name IS NOT NULL) AS told, sum(coins)::BIGINT AS coins,
+    arg_min(follow_coins, followed_at) AS follow_coins, min(followed_at) AS followed_at
+"""
+_ROW = """
+    stretch, user_id, platform, viewer_id, told.name, told.weight, told.told_at, told.event_id, coins, follow_coins,
+    followed_at
+"""
+
+VIEWERS = f"""
+INSERT INTO coins_viewers_1 SELECT {_ROW} FROM (
+    SELECT position // $every AS stretch, user_id, platform, viewer_id, {_TOGETHER} FROM (
         {_CHANGES.format(events="batch")}
         UNION ALL BY NAME
-        SELECT user_id, platform, viewer_id, coins FROM coins_minutes WHERE position >= $from AND position < $to
+        SELECT position, user_id, platform, viewer_id, coins FROM coins_minutes
+        WHERE position >= $from AND position < $to
         UNION ALL BY NAME ({coins_earned("subscription_history", "$from", "$to")})
-    ) GROUP BY user_id, platform, viewer_id
-) AS change USING (user_id, platform, viewer_id)
-WHEN MATCHED AND (change.told.weight, change.told.told_at, change.told.event_id)
-        > (viewer.name_weight, viewer.named_at, viewer.named_by) THEN UPDATE SET
-    name = change.told.name, name_weight = change.told.weight, named_at = change.told.told_at,
-    named_by = change.told.event_id,
-    coins = viewer.coins + change.coins
-        + CASE WHEN viewer.follow_coins IS NULL THEN coalesce(change.follow_coins, 0) ELSE 0 END,
-    follow_coins = coalesce(viewer.follow_coins, change.follow_coins)
-WHEN MATCHED THEN UPDATE SET
-    coins = viewer.coins + change.coins
-        + CASE WHEN viewer.follow_coins IS NULL THEN coalesce(change.follow_coins, 0) ELSE 0 END,
-    follow_coins = coalesce(viewer.follow_coins, change.follow_coins)
-WHEN NOT MATCHED THEN INSERT VALUES (
-    change.user_id, change.platform, change.viewer_id, change.told.name, change.told.weight, change.told.told_at,
-    change.told.event_id, change.coins + coalesce(change.follow_coins, 0), change.follow_coins
+    ) GROUP BY stretch, user_id, platform, viewer_id
 )
 """
+
+
+def _taken_together(level: int) -> tuple[str, str]:
+    """Take the complete stretches of `level` into the next one, a broadcaster's rows side by side."""
+    complete = f"stretch // {STRETCHES_TOGETHER} < $to // ($every * {STRETCHES_TOGETHER**level})"
+    return (
+        f"""
+INSERT INTO coins_viewers_{level + 1} SELECT {_ROW} FROM (
+    SELECT stretch // {STRETCHES_TOGETHER} AS stretch, user_id, platform, viewer_id, {_TOGETHER}
+    FROM (SELECT * FROM coins_viewers_{level} WHERE {complete}) GROUP BY ALL
+) ORDER BY stretch, user_id
+""",
+        f"DELETE FROM coins_viewers_{level} WHERE {complete}",
+    )
+
 
 RECENTLY = f"""
     recently AS MATERIALIZED (SELECT * FROM recent WHERE user_id = $user_id),
@@ -118,14 +139,11 @@ RECENTLY = f"""
 _BALANCES = f"""
     balances AS MATERIALIZED (
         SELECT platform, viewer_id,
-            (sum(coins)
-                + CASE WHEN bool_or(followed) THEN 0 ELSE coalesce(arg_min(follow_coins, position), 0) END)::BIGINT
-            AS coins
+            (sum(coins) + coalesce(arg_min(follow_coins, followed_at), 0))::BIGINT AS coins
         FROM (
-            SELECT platform, viewer_id, coins, follow_coins IS NOT NULL AS followed FROM coins_viewers
-            WHERE user_id = $user_id
+            SELECT platform, viewer_id, coins, follow_coins, followed_at FROM coins_viewers WHERE user_id = $user_id
             UNION ALL BY NAME
-            SELECT platform, viewer_id, coins, follow_coins, position FROM changes
+            SELECT platform, viewer_id, coins, follow_coins, followed_at FROM changes
             WHERE coins <> 0 OR follow_coins IS NOT NULL
             UNION ALL BY NAME
             SELECT platform, viewer_id, coins FROM ({_MINUTES.format(events="recently")}) AS chat
@@ -178,7 +196,7 @@ READ_MODEL = ReadModel(
     name="coins",
     version=1,
     tables=TABLES,
-    settle=(MINUTES, SETTLE),
+    settle=(MINUTES, VIEWERS, *_taken_together(1), *_taken_together(2)),
     queries=(
         Query(name="coins_summary", sql=SUMMARY, row=CoinsSummaryRow),
         Query(name="coins_leaderboard", sql=LEADERBOARD, row=CoinsLeaderRow, parameters=("limit",), finish=rank),

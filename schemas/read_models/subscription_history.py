@@ -89,15 +89,15 @@ MINE = f"""
 
 
 def coins_earned(history: str, first: str, end: str | None) -> str:
-    """The coins (user_id, platform, viewer_id, coins) that positions from `first` up to before `end` (None: on) give
+    """The coins (position, user_id, platform, viewer_id, coins) that positions from `first` up to before `end` (None: on) give
     and take: a renewal that counted is paid where it lies, and taken back where it stops to count."""
     before_end = f"AND {{at}} < {end}" if end else ""
     return f"""
-    SELECT user_id, platform, viewer_id, coins FROM {history}
+    SELECT position, user_id, platform, viewer_id, coins FROM {history}
     WHERE position >= {first} {before_end.format(at="position")} AND coins <> 0 AND viewer_id IS NOT NULL
         AND (suppressed_at IS NULL OR suppressed_at > position)
     UNION ALL
-    SELECT user_id, platform, viewer_id, -coins FROM {history}
+    SELECT suppressed_at, user_id, platform, viewer_id, -coins FROM {history}
     WHERE suppressed_at >= {first} {before_end.format(at="suppressed_at")} AND suppressed_at > position
         AND viewer_id IS NOT NULL
     """
