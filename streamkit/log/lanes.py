@@ -145,7 +145,7 @@ class _Lane:
     def _expire(self, group: Sequence[_Item]) -> bool:
         """Fail what is overdue, in `group` and in the queue; whether anybody still waits."""
         now = asyncio.get_running_loop().time()
-        while self._items and (self._items[0].deadline <= now or self._items[0].call.future.done()):
+        while self._items and self._items[0].deadline <= now:
             self._fail(self._items.popleft())
         for item in group:
             if item.deadline <= now:
