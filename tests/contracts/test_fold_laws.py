@@ -49,8 +49,8 @@ def laws(examples: int) -> settings:
     )
 
 
-STRETCH = 7
-"""Positions between two settlings in these tests, so that short logs have many; the product's stretch is far longer."""
+STRETCHES = (1, 2, 7, 1000)
+"""Positions between two settlings here: far fewer than the product's, so that short logs have many, or none."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Parameters = dict[str, Any]
 
@@ -172,14 +172,8 @@ def check(folded: Folded, oracle: Oracle, asks: Sequence[tuple[int, str, Paramet
 
 @contextmanager
 def _settling(every: int) -> Iterator[None]:
+    """Inside, files are folded and asked with so many positions to a stretch."""
     with mock.patch("projector.fold.SETTLED_EVERY", every):
-        yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def settled_often() -> Iterator[None]:
-    """The laws hold across settlings too."""
-    with _settling(STRETCH):
         yield
 
 
@@ -213,7 +207,8 @@ def test_every_named_query_has_its_oracle() -> None:
 @laws(60)
 def test_law_0_the_answers_are_the_oracles(log: list[Event], data: st.DataObject) -> None:
     oracle = Oracle(log)
-    with _files() as folder, fold(log, path=folder / "a.duckdb", batches=data.draw(_splits(len(log)))) as folded:
+    batches, every = data.draw(_splits(len(log))), data.draw(st.sampled_from(STRETCHES))
+    with _settling(every), _files() as folder, fold(log, path=folder / "a.duckdb", batches=batches) as folded:
         check(folded, oracle, _asks(oracle, data))
 
 
@@ -224,7 +219,8 @@ def test_laws_0_to_3_on_a_longer_log(seed: int) -> None:
     log = seeded_log(seed, rng.choice((40, 400, 3000)) if HUNT else 1500)
     oracle = Oracle(log)
     sizes = [rng.randint(1, 1 + len(log) // 4) for _ in range(6)]
-    with _files() as folder, fold(log, path=folder / "a.duckdb", batches=sizes) as split:
+    every = rng.choice((1, 3, 40)) if HUNT else (2, 40)[seed % 2]  # 2: every level of stretches taken together is met
+    with _settling(every), _files() as folder, fold(log, path=folder / "a.duckdb", batches=sizes) as split:
         with fold(log, path=folder / "b.duckdb") as whole:
             assert split.digest() == whole.digest()
         for user_id in USERS:
@@ -241,8 +237,8 @@ def test_laws_0_to_3_on_a_longer_log(seed: int) -> None:
 @given(log=logs(), data=st.data())
 @laws(30)
 def test_law_1_any_split_gives_the_same_tables(log: list[Event], data: st.DataObject) -> None:
-    batches = data.draw(_splits(len(log)))
-    with _files() as folder, fold(log, path=folder / "a.duckdb") as whole:
+    batches, every = data.draw(_splits(len(log))), data.draw(st.sampled_from(STRETCHES))
+    with _settling(every), _files() as folder, fold(log, path=folder / "a.duckdb") as whole:
         with fold(log, path=folder / "b.duckdb", batches=batches) as split:
             assert split.digest() == whole.digest()
         made = {name for model in READ_MODELS for name in re.findall(r"CREATE TABLE (\w+)", model.tables)}
@@ -260,13 +256,13 @@ def test_law_2_delivering_anything_twice_changes_nothing(log: list[Event], data:
         assert folded.more(again, batches=batches).digest() == once
         assert folded.more(log).digest() == once
     oracle = Oracle(log)
-    asks = _asks(oracle, data)
-    with _files() as folder, fold(log, path=folder / "a.duckdb", batches=batches) as folded:
+    asks, every = _asks(oracle, data), data.draw(st.sampled_from(STRETCHES))
+    with _settling(every), _files() as folder, fold(log, path=folder / "a.duckdb", batches=batches) as folded:
         for _ in range(2):
             check(folded.more(again, batches=batches), oracle, asks)
     # and within a batch, each beside its copy
     doubled = [copy for event in log for copy in (event, event)]
-    with _files() as folder, fold(doubled, path=folder / "a.duckdb", batches=batches) as folded:
+    with _settling(every), _files() as folder, fold(doubled, path=folder / "a.duckdb", batches=batches) as folded:
         check(folded, Oracle(doubled), asks)
 
 
@@ -276,7 +272,7 @@ def test_law_3_rebuild_equals_live(log: list[Event], data: st.DataObject) -> Non
     """Live: small batches, restarts between, some records of an older version. Rebuilt: from the log at once."""
     cut = data.draw(st.integers(0, len(log)))
     records = [_as_version_1(event) if data.draw(st.booleans()) else event for event in log]
-    with _files() as folder:
+    with _settling(data.draw(st.sampled_from(STRETCHES))), _files() as folder:
         for part in (records[:cut], records[cut:]):
             with Folded(folder / "live.duckdb") as live:
                 live.more(part, batches=data.draw(_splits(len(part))))
@@ -308,6 +304,7 @@ def test_law_5_the_order_of_the_log_decides_ties_in_received_at_only(log: list[E
     asks = _asks(oracle, data)
     batches = data.draw(_splits(len(log)))
     with (
+        _settling(data.draw(st.sampled_from(STRETCHES))),
         _files() as folder,
         fold(log, path=folder / "a.duckdb", batches=batches) as straight,
         fold(shuffled, path=folder / "b.duckdb", batches=batches) as crooked,
