@@ -163,6 +163,12 @@ class PartitionFold:
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
                 await self._reopen(error)
+            except Exception as error:  # a fold that ends must say so: nobody else watches this task
+                self.stopped = (
+                    f"Partition {self._file.partition} stopped: unexpected {type(error).__name__}; see the log."
+                )
+                telemetry.error("partition_stopped", partition=self._file.partition, reason=self.stopped, exc_info=True)
+                return
 
     async def _round(self, limit: int) -> int:
         """Read and fold once; how many records to ask for next. While more lies ready, batches grow: large batches

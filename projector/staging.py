@@ -85,7 +85,7 @@ def read_heads(positions: Sequence[int], values: Sequence[bytes]) -> Heads:
             if head.type in _measured:
                 _measured[head.type].decode(value)
             text = value.decode()
-        except (msgspec.MsgspecError, KeyError, TypeError, UnicodeError) as error:
+        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, UnicodeError, RecursionError) as error:
             raise BadRecord(position, f"not an event: {type(error).__name__}") from error
         if head.type not in KIND_STRUCTS:
             raise BadRecord(position, "not an event: unknown type")
