@@ -30,7 +30,7 @@ _COUNTED = {
 }
 
 
-class Taken(Struct, frozen=True):
+class Taken(Struct, frozen=True, gc=False):
     """What became of a delivery. `position` is "p:n" when its event is on the log, `challenge` what to echo."""
 
     position: str | None = None

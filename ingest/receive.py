@@ -41,35 +41,36 @@ async def receive(
     _check_media_type(request)
     body = await _read_body(request, body_timeout_s)
     headers: dict[str, str] = {}
+    get_all = request.headers.getall
     for name in names:
-        values = request.headers.getall(name, ())
-        if name in required:
-            if not values or not values[0]:
-                raise Refuse(400, "missing_header", f"The header {name.title()} is missing.")
-            if len(values) > 1:
-                raise Refuse(400, "repeated_header", f"The header {name.title()} has to be there exactly once.")
-        elif not values:
-            continue
-        elif len(values) > 1 and name in exactly_once:
-            raise Refuse(400, "repeated_header", f"The header {name.title()} may be there only once.")
-        value = values[0]
-        if not (value.isascii() and value.isprintable()) or len(value) > MAX_HEADER_CHARACTERS:
+        values = get_all(name, ())
+        if len(values) == 1:
+            headers[name] = values[0]
+        elif len(values) > 1 and (name in required or name in exactly_once):
+            raise Refuse(400, "repeated_header", f"The header {name.title()} has to be there exactly once.")
+        elif values:
+            headers[name] = values[0]
+    for name in required:
+        if not headers.get(name):
+            raise Refuse(400, "missing_header", f"The header {name.title()} is missing.")
+    for name, value in headers.items():
+        if len(value) > MAX_HEADER_CHARACTERS or not (value.isascii() and value.isprintable()):
             raise Refuse(
                 400, "bad_header", f"The header {name.title()} has to be printable ASCII, 2,048 characters at most."
             )
-        headers[name] = value
     return Delivery(headers, body, utc_now())
 
 
 def _check_media_type(request: web.Request) -> None:
-    content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
+    headers = request.headers
+    content_type = headers.get(hdrs.CONTENT_TYPE, "")
     if content_type != "application/json":
         media_type = content_type.split(";", 1)[0].strip().lower()
         if media_type != "application/json" and not (
             media_type.startswith("application/") and media_type.endswith("+json")
         ):
             raise Refuse(415, "unsupported_media_type", "Content-Type has to be application/json.")
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+    if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise Refuse(
             415, "unsupported_media_type", "A delivery may not be compressed: its signature is over the bytes."
         )

@@ -22,7 +22,7 @@ IgnoredWhy = Literal[
 ]
 
 
-class Delivery(Struct, frozen=True):
+class Delivery(Struct, frozen=True, gc=False):
     """One delivery as it came: platform headers under lower-case names, the body's exact bytes, when we had it."""
 
     headers: Mapping[str, str]
@@ -30,19 +30,19 @@ class Delivery(Struct, frozen=True):
     received_at: datetime
 
 
-class Ignored(Struct, frozen=True):
+class Ignored(Struct, frozen=True, gc=False):
     """Verified and not kept: keeping it would count a fact twice."""
 
     why: IgnoredWhy
 
 
-class Challenge(Struct, frozen=True):
+class Challenge(Struct, frozen=True, gc=False):
     """Twitch asks whether the address is ours; `text` is to be answered verbatim."""
 
     text: str
 
 
-class Parked(Struct, frozen=True):
+class Parked(Struct, frozen=True, gc=False):
     """Verified, and no event (yet). `type` is the platform's word, None when unreadable; `detail` has no payload text.
 
     `broadcaster_id` is the platform's id of an unknown broadcaster, else None.

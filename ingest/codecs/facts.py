@@ -14,7 +14,7 @@ from schemas.kinds import KIND_STRUCTS, KindData, Viewer
 _KIND_OF: Final[dict[type, str]] = {struct: kind for kind, struct in KIND_STRUCTS.items()}
 
 
-class Fact(Struct, frozen=True):
+class Fact(Struct, frozen=True, gc=False):
     """What a body says about the channel `broadcaster_id` of its platform.
 
     `actor` None: anonymous or nobody. `natural_key` None: the delivery key alone tells duplicates. The canonical type

@@ -120,13 +120,14 @@ def _chat(body: bodies.Chat, sent_at: datetime, message_id: str) -> Fact:
             first_word=first_word(body.content),
             reply_to=body.replies_to.message_id if body.replies_to else None,
             color=(identity.username_color or None) if identity else None,
-            badges=tuple(
-                kinds.Badge(badge.type, None if badge.count is None else str(badge.count))
-                for badge in (identity.badges or () if identity else ())
-            ),
+            badges=_badges(identity.badges) if identity and identity.badges else (),
             emotes=tuple(emotes),
         ),
     )
+
+
+def _badges(badges: list[bodies.Badge]) -> tuple[kinds.Badge, ...]:
+    return tuple([kinds.Badge(badge.type, None if badge.count is None else str(badge.count)) for badge in badges])
 
 
 def _followed(body: bodies.Followed, sent_at: datetime, message_id: str) -> Fact:

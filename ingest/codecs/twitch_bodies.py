@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from ingest.codecs.values import Amount, Count, Id, Price
 
 
-class Condition(Struct):
+class Condition(Struct, gc=False):
     """What was subscribed to; Twitch leaves the unused side of a raid condition out or empty."""
 
     broadcaster_user_id: Id | None = None
@@ -21,7 +21,7 @@ class Condition(Struct):
     user_id: Id | None = None
 
 
-class Subscription(Struct):
+class Subscription(Struct, gc=False):
     """The subscription this message belongs to; its `type` and `version` are signed, the headers' are not."""
 
     type: str
@@ -31,7 +31,7 @@ class Subscription(Struct):
     condition: Condition | None = None
 
 
-class Message(Struct):
+class Message(Struct, gc=False):
     """The body of every message: `challenge` in a verification, `event` in a notification, neither in a revocation."""
 
     subscription: Subscription
@@ -39,11 +39,11 @@ class Message(Struct):
     challenge: str | UnsetType | None = UNSET
 
 
-class _OfBroadcaster(Struct):
+class _OfBroadcaster(Struct, gc=False):
     broadcaster_user_id: Id
 
 
-class OfUser(_OfBroadcaster):
+class OfUser(_OfBroadcaster, gc=False):
     """The user that a message is about."""
 
     user_id: Id | None
@@ -51,27 +51,27 @@ class OfUser(_OfBroadcaster):
     user_name: str | None = None
 
 
-class FragmentEmote(Struct):
+class FragmentEmote(Struct, gc=False):
     """An emote in a chat message."""
 
     id: str
 
 
-class Fragment(Struct):
+class Fragment(Struct, gc=False):
     """A run of a chat message's text; an emote is a fragment of its own."""
 
     text: str = ""
     emote: FragmentEmote | None = None
 
 
-class ChatText(Struct):
+class ChatText(Struct, gc=False):
     """A chat message's text, whole and in fragments."""
 
     text: str
     fragments: list[Fragment] | None = None
 
 
-class Badge(Struct):
+class Badge(Struct, gc=False):
     """`info`: a subscriber's months; else `id` is the level."""
 
     set_id: str
@@ -79,13 +79,13 @@ class Badge(Struct):
     info: str | None = None
 
 
-class Reply(Struct):
+class Reply(Struct, gc=False):
     """The message answered to."""
 
     parent_message_id: str | None = None
 
 
-class Chat(_OfBroadcaster):
+class Chat(_OfBroadcaster, gc=False):
     """`channel.chat.message`."""
 
     chatter_user_id: Id | None
@@ -99,20 +99,20 @@ class Chat(_OfBroadcaster):
     source_broadcaster_user_id: Id | None = None
 
 
-class Follow(OfUser, kw_only=True):
+class Follow(OfUser, kw_only=True, gc=False):
     """`channel.follow` version 2."""
 
     followed_at: str
 
 
-class Subscribe(OfUser, kw_only=True):
+class Subscribe(OfUser, kw_only=True, gc=False):
     """`channel.subscribe`, and `channel.subscription.end`."""
 
     tier: str
     is_gift: bool = False
 
 
-class SubscriptionGift(OfUser, kw_only=True):
+class SubscriptionGift(OfUser, kw_only=True, gc=False):
     """`channel.subscription.gift`: one for all `total` subscriptions given at once."""
 
     total: Count
@@ -121,13 +121,13 @@ class SubscriptionGift(OfUser, kw_only=True):
     is_anonymous: bool | None = None
 
 
-class Text(Struct):
+class Text(Struct, gc=False):
     """A message's text."""
 
     text: str | None = None
 
 
-class SubscriptionMessage(OfUser, kw_only=True):
+class SubscriptionMessage(OfUser, kw_only=True, gc=False):
     """`channel.subscription.message`: a viewer shares that they renewed."""
 
     tier: str
@@ -137,7 +137,7 @@ class SubscriptionMessage(OfUser, kw_only=True):
     duration_months: Count | None = None
 
 
-class Cheer(OfUser, kw_only=True):
+class Cheer(OfUser, kw_only=True, gc=False):
     """`channel.cheer`."""
 
     bits: Amount
@@ -145,14 +145,14 @@ class Cheer(OfUser, kw_only=True):
     is_anonymous: bool | None = None
 
 
-class PowerUp(Struct):
+class PowerUp(Struct, gc=False):
     """Which power-up; a custom one has a title."""
 
     type: str | None = None
     title: str | None = None
 
 
-class BitsUse(OfUser, kw_only=True):
+class BitsUse(OfUser, kw_only=True, gc=False):
     """`channel.bits.use`."""
 
     bits: Amount
@@ -162,7 +162,7 @@ class BitsUse(OfUser, kw_only=True):
     message: Text | None = None
 
 
-class StreamOnline(_OfBroadcaster, kw_only=True):
+class StreamOnline(_OfBroadcaster, kw_only=True, gc=False):
     """`stream.online`."""
 
     id: Id
@@ -170,13 +170,13 @@ class StreamOnline(_OfBroadcaster, kw_only=True):
     type: str | None = None
 
 
-class StreamOffline(_OfBroadcaster, kw_only=True):
+class StreamOffline(_OfBroadcaster, kw_only=True, gc=False):
     """`stream.offline`; `id` exists since June 2026."""
 
     id: Id | None = None
 
 
-class ChannelUpdate(_OfBroadcaster, kw_only=True):
+class ChannelUpdate(_OfBroadcaster, kw_only=True, gc=False):
     """`channel.update` version 2: a full snapshot."""
 
     title: str | None
@@ -186,7 +186,7 @@ class ChannelUpdate(_OfBroadcaster, kw_only=True):
     content_classification_labels: list[str] | None = None
 
 
-class Reward(Struct):
+class Reward(Struct, gc=False):
     """A channel-point reward; `cost` in points."""
 
     id: str
@@ -195,7 +195,7 @@ class Reward(Struct):
     prompt: str | None = None
 
 
-class Redemption(OfUser, kw_only=True):
+class Redemption(OfUser, kw_only=True, gc=False):
     """`channel.channel_points_custom_reward_redemption.add` and `.update`."""
 
     id: str
@@ -205,7 +205,7 @@ class Redemption(OfUser, kw_only=True):
     user_input: str | None = None
 
 
-class Unban(OfUser, kw_only=True):
+class Unban(OfUser, kw_only=True, gc=False):
     """`channel.unban`."""
 
     moderator_user_id: Id | None
@@ -213,7 +213,7 @@ class Unban(OfUser, kw_only=True):
     moderator_user_name: str | None = None
 
 
-class Ban(Unban, kw_only=True):
+class Ban(Unban, kw_only=True, gc=False):
     """`channel.ban`; `ends_at` null is permanent."""
 
     banned_at: str
@@ -222,7 +222,7 @@ class Ban(Unban, kw_only=True):
     reason: str | None = None
 
 
-class Raid(Struct):
+class Raid(Struct, gc=False):
     """`channel.raid`: no `broadcaster_user_id`; whose it is stands in the condition."""
 
     from_broadcaster_user_id: Id
@@ -232,7 +232,7 @@ class Raid(Struct):
     from_broadcaster_user_name: str | None = None
 
 
-class AuthorizationRevoke(Struct):
+class AuthorizationRevoke(Struct, gc=False):
     """`user.authorization.revoke`: the user took back what they had granted to this deployment's app."""
 
     user_id: Id

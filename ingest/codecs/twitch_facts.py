@@ -58,7 +58,7 @@ def _emotes(fragments: list[bodies.Fragment] | None) -> tuple[kinds.Emote, ...]:
 def _chat(body: bodies.Chat, sent_at: datetime, subscription: bodies.Subscription) -> Fact | Ignored:
     broadcaster = id_text(body.broadcaster_user_id)
     source = body.source_broadcaster_user_id
-    if source not in (None, "") and id_text(source) != broadcaster:
+    if source and id_text(source) != broadcaster:
         return Ignored("shared_chat_copy")
     text = body.message.text
     data = kinds.ChatMessage(
@@ -67,7 +67,7 @@ def _chat(body: bodies.Chat, sent_at: datetime, subscription: bodies.Subscriptio
         first_word=first_word(text),
         reply_to=body.reply.parent_message_id if body.reply else None,
         color=body.color or None,
-        badges=tuple(kinds.Badge(badge.set_id, badge.info or badge.id or None) for badge in body.badges or ()),
+        badges=tuple([kinds.Badge(badge.set_id, badge.info or badge.id or None) for badge in body.badges or ()]),
         emotes=_emotes(body.message.fragments),
     )
     chatter = _viewer(body.chatter_user_id, body.chatter_user_login, body.chatter_user_name)
