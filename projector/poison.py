@@ -109,7 +109,7 @@ def dead_letter(partition: int, position: int, value: bytes, error: Exception) -
 def _readable(value: bytes) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(value)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
