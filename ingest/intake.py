@@ -13,6 +13,7 @@ from msgspec import Struct
 from ingest.codecs.delivery import BroadcasterOf, Challenge, Delivery, Ignored, Outcome, Parked
 from ingest.parking import DeadLetterBox
 from schemas.dead_letter import DeadLetter
+from schemas.errors import LogClosed, LogUnavailable
 from schemas.event import Event, encode_event
 from schemas.kinds import KINDS
 from streamkit import telemetry
@@ -84,7 +85,7 @@ class Intake:
         record = Record(str(event.user_id), encode_event(event), headers)
         try:
             (appended,) = await self._log.append(EVENTS, [record])
-        except BaseException:
+        except (LogUnavailable, LogClosed):
             self.log_away = True
             raise
         self.log_away = False
