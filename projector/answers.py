@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from projector.fold import read_position, settled_before, used_in
 from projector.session import Session
 from schemas.read_models import QUERIES
+from schemas.read_models.model import Reading, Rows
 from streamkit.reads import Question
+
+T = TypeVar("T")
+
+
+class Snapshot:
+    """One broadcaster's read models at one position (schemas/read_models/model.py: Reading)."""
+
+    def __init__(self, session: Session, user_id: int, position: int) -> None:
+        self.user_id = user_id
+        self.settled = settled_before(position)
+        self._session = session
+        self._made: dict[Callable[[Reading], Any], Any] = {}
+
+    def rows(self, sql: str, **parameters: Any) -> Rows:
+        """The rows of one statement."""
+        known = {"user_id": self.user_id, "settled": self.settled, **parameters}
+        return self._session.execute(sql, used_in(sql, known)).fetchall()
+
+    def shared(self, make: Callable[[Reading], T]) -> T:
+        """What `make` gives, made once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
 
 
 def answer(session: Session, user_id: int, questions: Sequence[Question]) -> tuple[int, list[list[Any]]]:
@@ -19,15 +44,12 @@ def answer(session: Session, user_id: int, questions: Sequence[Question]) -> tup
     session.execute("BEGIN TRANSACTION READ ONLY")
     try:
         position = read_position(session)
+        snapshot = Snapshot(session, user_id, position)
         rows = []
         for question in questions:
             query = QUERIES[question.name]
             parameters = {name: question.parameters[name] for name in query.parameters}
-            known = {"user_id": user_id, "settled": settled_before(position), **parameters}
-            found = session.execute(query.sql, used_in(query.sql, known)).fetchall()
-            if query.finish is not None:
-                found = query.finish(found, parameters)
-            rows.append([query.row(*row) for row in found])
+            rows.append([query.row(*row) for row in query.answer(snapshot, **parameters)])
         return position, rows
     finally:
         session.execute("COMMIT")

@@ -19,7 +19,7 @@ import msgspec
 from projector import fold
 from projector.session import Session
 from schemas.errors import Stop
-from schemas.read_models import READ_MODELS, SETTLED_EVERY, ReadModel
+from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, ReadModel
 from streamkit import telemetry
 
 T = TypeVar("T")
@@ -33,10 +33,18 @@ _SETTINGS = (
     "SET memory_limit = '384MB'",
     "SET preserve_insertion_order = true",
     "SET checkpoint_threshold = '32MB'",
+    "SET disabled_compression_methods = 'dict_fsst'",  # slow to write, and to read a few rows of
 )
 
 
-_UNREADABLE = ("not a valid DuckDB database", "orrupt", "replaying WAL", "Serialization Error", "newer version")
+_UNREADABLE = (
+    "not a valid DuckDB database",
+    "orrupt",
+    "replaying WAL",
+    "Serialization Error",
+    "newer version",
+    "Could not read enough bytes",
+)
 
 
 class FileInUse(Stop):
@@ -102,7 +110,7 @@ def _versions(session: Session, models: Sequence[ReadModel]) -> str:
     assert probe is not None
     versions = {
         "fold": FOLD_VERSION,
-        "settled_every": SETTLED_EVERY,
+        "settled_every": [SETTLED_EVERY, SORTED_EVERY],
         "hash": probe[0],
         **{model.name: model.version for model in models},
     }

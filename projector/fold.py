@@ -16,8 +16,9 @@ import duckdb
 from msgspec import Struct
 
 from projector import seen, staging
-from projector.session import Session
-from schemas.read_models import READ_MODELS, SETTLED_EVERY, ReadModel
+from projector.session import ENVIRONMENT, Session
+from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, Fold, ReadModel
+from schemas.read_models.model import lately
 
 TABLES = """
 CREATE TABLE fold_position (position BIGINT);
@@ -31,12 +32,22 @@ def create_tables(session: Session, models: Sequence[ReadModel] = READ_MODELS) -
         session.execute_once(tables)
     for model in models:
         for fold in model.fold:
-            lately = re.sub(r"\bbatch\b", "recent", fold.sql)
-            session.execute(f"CREATE VIEW {fold.into}_now AS SELECT * FROM {fold.into} UNION ALL {lately}")
+            if fold.by_user:
+                session.execute(f"CREATE TABLE {fold.into}_late ({fold.columns})")
+                session.execute(f"CREATE TABLE {fold.into}_by_user ({fold.columns})")
+                both = f"SELECT * FROM {fold.into}_late UNION ALL SELECT * FROM {fold.into}_by_user"
+                session.execute(f"CREATE VIEW {fold.into} AS {both}")
+            else:
+                session.execute(f"CREATE TABLE {fold.into} ({fold.columns})")
+            session.execute(f"CREATE VIEW {fold.into}_now AS SELECT * FROM {fold.into} UNION ALL {lately(fold.sql)}")
 
 
 class PositionMoved(Exception):
     """Someone else moved the file's position: this fold must stop, it does not own the file."""
+
+
+class SettlingFailed(Exception):
+    """What was folded before cannot be settled: no record's fault, an operator must act."""
 
 
 class Folded(Struct, frozen=True):
@@ -81,7 +92,7 @@ def fold(
     """Fold the records at `positions` into the file, which stands at `start`, and move it to `next_position`.
 
     Blocks. All or nothing: raises BadRecord or duckdb.Error for a record that cannot be folded, PositionMoved when
-    the file does not stand at `start`; the file is then as it was.
+    the file does not stand at `start`, SettlingFailed; the file is then as it was.
     """
     heads = staging.read_heads(positions, values)
     settled, settles_to = settled_before(start), settled_before(next_position)
@@ -90,7 +101,15 @@ def fold(
         if settles_to > settled:
             staging.stage(session, positions, heads.texts)
             duplicates = seen.drop_seen(session, "arrivals", positions, heads.heads) if heads.heads else 0
-            _settle(session, models, settled, settles_to)
+            try:
+                _settle(session, models, settled, settles_to)
+            except ENVIRONMENT:
+                raise
+            except duckdb.Error as error:
+                raise SettlingFailed(
+                    f"The events at positions {settled} to {settles_to} could not be settled ({type(error).__name__})."
+                    " Start the version that ran before, or a repaired one; the events wait in the log."
+                ) from error
         elif heads.heads:
             staging.append_recent(session, positions, heads.texts)
             duplicates = seen.drop_seen(session, "recent", positions, heads.heads)
@@ -124,8 +143,23 @@ def _settle(session: Session, models: Sequence[ReadModel], begin: int, end: int)
     known = {"from": begin, "to": end, "every": SETTLED_EVERY}
     for model in models:
         for fold in model.fold:
-            session.execute(f"INSERT INTO {fold.into} {fold.sql}")
+            table = f"{fold.into}_late" if fold.by_user else fold.into
+            session.execute(f"INSERT INTO {table} {fold.sql}")
         for sql in model.settle:
             session.execute(sql, used_in(sql, known))
+    sort_every = SETTLED_EVERY * SORTED_EVERY
+    if end // sort_every > begin // sort_every:
+        for fold in (fold for model in models for fold in model.fold if fold.by_user):
+            _sort(session, fold, end - end % sort_every, sort_every)
     session.execute("DELETE FROM recent")
     session.execute("INSERT INTO recent SELECT * FROM arrivals WHERE position >= $1", [end])
+
+
+def _sort(session: Session, fold: Fold, end: int, sort_every: int) -> None:
+    """Take the rows at positions before `end` to those that lie by broadcaster."""
+    session.execute(
+        f"INSERT INTO {fold.into}_by_user SELECT * FROM {fold.into}_late WHERE position < $1"
+        f" ORDER BY position // {sort_every}, user_id, position",
+        [end],
+    )
+    session.execute(f"DELETE FROM {fold.into}_late WHERE position < $1", [end])

@@ -95,7 +95,7 @@ def dead_letter(partition: int, position: int, value: bytes, error: Exception) -
         platform=_text(known.get("platform")),
         type=_text(known.get("type")),
         event_id=_text(known.get("event_id")) or f"{partition}:{position}",
-        user_id=known["user_id"] if isinstance(known.get("user_id"), int) else None,
+        user_id=known["user_id"] if type(known.get("user_id")) is int else None,
         received_at=_time(known.get("received_at")),
         detail=f"{detail}; too long to repeat here, it lies in the events log" if too_long else detail,
         headers={},

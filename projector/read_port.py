@@ -108,7 +108,13 @@ class _ReadPort:
             if not reads.owns(partition):
                 return _json({"error": "not_owner"}, status=404)
             return _json({"error": "behind", "position": reads.position(partition)}, status=503)
-        except (KeyError, duckdb.InvalidInputException, duckdb.ConversionException, duckdb.BinderException) as error:
+        except (
+            KeyError,
+            TypeError,
+            duckdb.InvalidInputException,
+            duckdb.ConversionException,
+            duckdb.BinderException,
+        ) as error:
             return _json({"error": "bad_parameters", "message": type(error).__name__}, status=400)
         return _json(answer)
 

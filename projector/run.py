@@ -18,9 +18,10 @@ import msgspec
 from msgspec import Struct
 
 from projector.database import Database
-from projector.fold import Folded, PositionMoved, fold, read_position
+from projector.fold import Folded, PositionMoved, SettlingFailed, fold, read_position
 from projector.poison import PartitionStopped, Records, Run, dead_letter
 from projector.reads import Reads
+from projector.session import ENVIRONMENT
 from projector.staging import BadRecord
 from schemas.errors import LogClosed, Retry
 from schemas.event import utc_now
@@ -34,9 +35,6 @@ CATCH_UP_BYTES = 32 << 20
 READ_WAIT_S = 5.0
 LONGEST_PAUSE_S = 0.02
 LONGEST_BACKOFF_S = 5.0
-
-_ENVIRONMENT = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException)
-"""Errors that are no record's fault: the disk, the memory, DuckDB itself."""
 
 _received = msgspec.json.Decoder(msgspec.defstruct("_Received", [("received_at", datetime)]))
 
@@ -154,11 +152,11 @@ class PartitionFold:
                 backoff_s = 0.1
             except LogClosed:
                 return
-            except (PartitionStopped, PositionMoved) as error:
+            except (PartitionStopped, PositionMoved, SettlingFailed) as error:
                 self.stopped = str(error)
                 telemetry.error("partition_stopped", partition=self._file.partition, reason=self.stopped)
                 return
-            except (Retry, *_ENVIRONMENT) as error:
+            except (Retry, *ENVIRONMENT) as error:
                 telemetry.warn("fold_waits", partition=self._file.partition, reason=type(error).__name__)
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
@@ -204,7 +202,7 @@ class PartitionFold:
             began = time.perf_counter()
             folded = await self._file.write(work)
             telemetry.FOLD_SECONDS.labels(self._label).observe(time.perf_counter() - began)
-        except _ENVIRONMENT:
+        except ENVIRONMENT:
             raise
         except (BadRecord, duckdb.Error) as error:
             if len(records.positions) == 1:

@@ -6,6 +6,9 @@ from typing import Any
 
 import duckdb
 
+ENVIRONMENT = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException)
+"""Errors that are no record's fault: the disk, the memory, DuckDB itself."""
+
 
 class Session:
     """Wraps a connection; used by one thread at a time."""

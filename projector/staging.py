@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from projector.session import Session
 from schemas.event import SCHEMA_VERSION, Platform, upcast
@@ -43,18 +44,23 @@ class _Actor(Struct, frozen=True, gc=False):
     name: str
 
 
+class _Object(Struct, frozen=True, gc=False):
+    """Any JSON object."""
+
+
 class Head(Struct, frozen=True, gc=False):
-    """The envelope, without the data: checked here, so that SQL meets well-formed events only."""
+    """The envelope, of the data no more than that it is an object: checked here, so that SQL meets well-formed events only."""
 
     schema_version: int
     event_id: str
     natural_key: str | None
     type: str
     platform: Platform
-    user_id: int
+    user_id: Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
     actor: _Actor | None
     occurred_at: datetime
     received_at: datetime
+    data: _Object
 
 
 class Heads(Struct, frozen=True):
@@ -65,11 +71,46 @@ class Heads(Struct, frozen=True):
 
 
 _head = msgspec.json.Decoder(Head)
+_Quantity = Annotated[int, Meta(ge=-(1 << 40), le=1 << 40)]
+"""Beyond it a sum could leave 64 bits, and then no settling would succeed any more."""
+
+
+class _Amount(Struct, frozen=True, gc=False):
+    amount: _Quantity
+
+
+class _Gifts(Struct, frozen=True, gc=False):
+    count: _Quantity
+    giftees: list[_Actor] = []
+
+
+class _Renewal(Struct, frozen=True, gc=False):
+    months: Annotated[int, Meta(ge=0, le=1200)] | None = None
+
+
+class _Snapshot(Struct, frozen=True, gc=False):
+    subscribers: list[_Actor] = []
+
+
+class _Status(Struct, frozen=True, gc=False):
+    is_live: bool
+    started_at: datetime | None = None
+
+
+def _event_with(data: type[Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(msgspec.defstruct("_Event", [("data", data)]))
+
+
 _measured = {
-    kind: msgspec.json.Decoder(msgspec.defstruct("_Measured", [("data", KIND_STRUCTS[kind])]))
-    for kind in ("kicks.gifted", "channel.cheered", "channel.subscription.gifts", "livestream.status.updated")
+    "kicks.gifted": _event_with(_Amount),
+    "channel.cheered": _event_with(_Amount),
+    "channel.subscription.gifts": _event_with(_Gifts),
+    "channel.subscription.renewal": _event_with(_Renewal),
+    "channel.subscription.snapshot": _event_with(_Snapshot),
+    "livestream.status.updated": _event_with(_Status),
 }
-"""The kinds whose data has a field without which nothing counts; SQL would take one that does not fit for null."""
+"""The kinds of which SQL computes with more than text. It takes what does not fit for null, and what is out of bounds
+would only fail when it is settled, far from here."""
 
 
 def read_heads(positions: Sequence[int], values: Sequence[bytes]) -> Heads:

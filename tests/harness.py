@@ -24,13 +24,13 @@ class Folded:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.connection = open_file(path, log_id=LOG_ID, partition=0)
+        self.session = open_file(path, log_id=LOG_ID, partition=0)
         self.commits: list[Commit] = []
 
     @property
     def position(self) -> int:
         """The next position to fold."""
-        return read_position(self.connection)
+        return read_position(self.session)
 
     def more(self, events: Sequence[Event | bytes], *, batches: Sequence[int] | None = None) -> Folded:
         """Fold these events after the ones that are there, in batches of the given sizes (None: all at once; what
@@ -41,24 +41,24 @@ class Folded:
             part, values = values[:size], values[size:]
             if part:
                 positions = range(position, position + len(part))
-                self.commits.append(fold_batch(self.connection, position, positions, part, position + len(part)))
+                self.commits.append(fold_batch(self.session, position, positions, part, position + len(part)))
                 position += len(part)
         return self
 
     def ask(self, user_id: int, name: str, **parameters: Any) -> list[Any]:
         """The rows of one named query, as its row structs."""
-        return answer(self.connection, user_id, [Question(name=name, parameters=parameters)])[1][0]
+        return answer(self.session, user_id, [Question(name=name, parameters=parameters)])[1][0]
 
     def digest(self) -> dict[str, str]:
         """A digest of every table's content, of whatever order its rows are in; the position is left out."""
-        tables = self.connection.execute(
+        tables = self.session.execute(
             "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary"
         ).fetchall()
         found: dict[str, str] = {}
         for (table,) in tables:
             if table in ("fold_position", "file_identity"):
                 continue
-            rows = self.connection.execute(
+            rows = self.session.execute(
                 f"SELECT count(*) || ':' || coalesce(sum(hash(t)::HUGEINT), 0) FROM {table} AS t"
             ).fetchone()
             assert rows is not None
@@ -67,7 +67,7 @@ class Folded:
 
     def close(self) -> None:
         """Release the file; idempotent."""
-        self.connection.close()
+        self.session.close()
 
     def __enter__(self) -> Folded:
         return self

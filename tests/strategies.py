@@ -79,6 +79,8 @@ _WEIGHTED = KINDS + 2 * (
     "channel.subscription.ended",
     "livestream.status.updated",
     "livestream.status.updated",
+    "livestream.metadata.updated",
+    "channel.followed",
     "kicks.gifted",
     "channel.cheered",
 )
@@ -179,7 +181,7 @@ def _data(hand: _Hand, kind: str, platform: PlatformName, occurred_at: datetime,
         case "channel.subscription.renewal":
             return SubscriptionRenewal(
                 months=hand.pick((1, 3, 12)) if kick else hand.pick((None, 1, 3, 12)),
-                cumulative_months=None if kick else hand.pick((None, 1, 2, 5)),
+                cumulative_months=hand.pick((None, 1, 2, 5)),  # Kick has none; if it had, it would mean nothing
                 message=None if kick else hand.pick(TEXTS),
                 started_at=hand.time() if kick else None,
                 expires_at=hand.maybe_time() if kick else None,

@@ -15,9 +15,9 @@ from schemas.read_models import (
     subscription_history,
     subscription_totals,
 )
-from schemas.read_models.model import SETTLED_EVERY, Fold, Query, ReadModel
+from schemas.read_models.model import SETTLED_EVERY, SORTED_EVERY, Fold, Query, ReadModel
 
-__all__ = ["QUERIES", "READ_MODELS", "SETTLED_EVERY", "Fold", "Query", "ReadModel"]
+__all__ = ["QUERIES", "READ_MODELS", "SETTLED_EVERY", "SORTED_EVERY", "Fold", "Query", "ReadModel"]
 
 READ_MODELS: tuple[ReadModel, ...] = (
     subscription_history.READ_MODEL,

@@ -6,13 +6,13 @@ again (a renewal, a minute, the first follow) is kept with its price.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from schemas.read_models.model import Query, ReadModel
-from schemas.read_models.subscription_history import MINE, coins_earned
+from schemas.read_models.model import Query, Reading, ReadModel, Rows, lately
+from schemas.read_models.subscription_history import coins_earned, coins_lately
 
 CHAT_MINUTE = 1
 FOLLOW = 10
@@ -62,38 +62,48 @@ what it earned. Sixteen stretches are taken together in the next level, and so o
 first-party event, 0 a list of subscribers. `follow_coins`: what the first follow brings, which lies at `followed_at`;
 `coins` is all the rest. `minute` counts from 1970; `position` is that of the message that paid it."""
 
+CHAT = "chat.message.sent"
+MINUTE_US = 60_000_000
+
 _MINUTES = f"""
-    SELECT epoch_us(occurred_at) // 60000000 AS minute, user_id, platform, actor_id AS viewer_id,
+    SELECT epoch_us(occurred_at) // {MINUTE_US} AS minute, user_id, platform, actor_id AS viewer_id,
         min(position) AS position, {CHAT_MINUTE}::BIGINT AS coins
-    FROM {{events}} WHERE type = 'chat.message.sent' AND actor_id IS NOT NULL
+    FROM {{events}} WHERE type = '{CHAT}' AND actor_id IS NOT NULL {{where}}
     GROUP BY minute, user_id, platform, actor_id
 """
 
-_TOLD = "{'weight': name_weight, 'told_at': named_at, 'event_id': named_by, 'name': name}"
+_COINS = f"""CASE type WHEN 'channel.subscription.gifts' THEN gift_count * {GIFT} WHEN 'kicks.gifted' THEN amount * {KICK}
+    WHEN 'channel.cheered' THEN amount * {BIT} ELSE 0 END"""
+_FOLLOW_COINS = f"CASE type WHEN 'channel.followed' THEN {FOLLOW} END"
+_FOLLOWED_AT = "CASE type WHEN 'channel.followed' THEN position END"
 
-_CHANGES = f"""
+_TOLD_BY_ACTORS = f"""
     SELECT position, user_id, platform, actor_id AS viewer_id, actor_name AS name,
         CASE platform WHEN 'streamkit' THEN 1 ELSE 2 END AS name_weight, occurred_at AS named_at, event_id AS named_by,
-        CASE type WHEN 'channel.subscription.gifts' THEN gift_count * {GIFT} WHEN 'kicks.gifted' THEN amount * {KICK}
-            WHEN 'channel.cheered' THEN amount * {BIT} ELSE 0 END AS coins,
-        CASE type WHEN 'channel.followed' THEN {FOLLOW} END AS follow_coins,
-        CASE type WHEN 'channel.followed' THEN position END AS followed_at
-    FROM {{events}} WHERE actor_id IS NOT NULL
-    UNION ALL
-    SELECT position, user_id, platform, viewer.id, viewer.name,
-        CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END, occurred_at, event_id, 0, NULL, NULL
+        {_COINS} AS coins, {_FOLLOW_COINS} AS follow_coins, {_FOLLOWED_AT} AS followed_at
+    FROM batch WHERE actor_id IS NOT NULL
+"""
+_TOLD_BY_LISTS = """
+    SELECT position, user_id, platform, viewer.id AS viewer_id, viewer.name AS name,
+        CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END AS name_weight, occurred_at AS named_at,
+        event_id AS named_by, 0 AS coins, NULL AS follow_coins, NULL AS followed_at
     FROM (
         SELECT position, user_id, platform, type, occurred_at, event_id,
             unnest(coalesce(giftees, subscribers)) AS viewer
-        FROM {{events}} WHERE type IN ('channel.subscription.gifts', 'channel.subscription.snapshot')
+        FROM batch WHERE type IN ('channel.subscription.gifts', 'channel.subscription.snapshot')
     )
 """
 
 MINUTES = f"""
 INSERT INTO coins_minutes
-SELECT chat.* FROM ({_MINUTES.format(events="batch")}) AS chat
-ANTI JOIN coins_minutes AS paid USING (minute, user_id, platform, viewer_id)
+SELECT chat.* FROM ({_MINUTES.format(events="batch", where="")}) AS chat
+ANTI JOIN (
+    SELECT * FROM coins_minutes WHERE minute IN (
+        SELECT DISTINCT epoch_us(occurred_at) // {MINUTE_US} FROM batch WHERE type = '{CHAT}')
+) AS paid USING (minute, user_id, platform, viewer_id)
 """
+
+_TOLD = "{'weight': name_weight, 'told_at': named_at, 'event_id': named_by, 'name': name}"
 
 _TOGETHER = f"""
     max({_TOLD}) FILTER (name IS NOT NULL) AS told, sum(coins)::BIGINT AS coins,
@@ -107,11 +117,11 @@ _ROW = """
 VIEWERS = f"""
 INSERT INTO coins_viewers_1 SELECT {_ROW} FROM (
     SELECT position // $every AS stretch, user_id, platform, viewer_id, {_TOGETHER} FROM (
-        {_CHANGES.format(events="batch")}
+        {_TOLD_BY_ACTORS} UNION ALL {_TOLD_BY_LISTS}
         UNION ALL BY NAME
         SELECT position, user_id, platform, viewer_id, coins FROM coins_minutes
         WHERE position >= $from AND position < $to
-        UNION ALL BY NAME ({coins_earned("subscription_history", "$from", "$to")})
+        UNION ALL BY NAME ({coins_earned("$from", "$to")})
     ) GROUP BY stretch, user_id, platform, viewer_id
 )
 """
@@ -131,74 +141,122 @@ INSERT INTO coins_viewers_{level + 1} SELECT {_ROW} FROM (
     )
 
 
-RECENTLY = f"""
-    recently AS MATERIALIZED (SELECT * FROM recent WHERE user_id = $user_id),
-    changes AS MATERIALIZED ({_CHANGES.format(events="recently")})"""
-"""`changes`: what the broadcaster's recent events say of viewers, for a WITH clause."""
+class Balances(Struct, frozen=True):
+    """Of the balances above zero: the sum, how many, and the greatest as (platform, viewer id, coins), descending."""
 
-_BALANCES = f"""
-    balances AS MATERIALIZED (
-        SELECT platform, viewer_id,
-            (sum(coins) + coalesce(arg_min(follow_coins, followed_at), 0))::BIGINT AS coins
-        FROM (
-            SELECT platform, viewer_id, coins, follow_coins, followed_at FROM coins_viewers WHERE user_id = $user_id
-            UNION ALL BY NAME
-            SELECT platform, viewer_id, coins, follow_coins, followed_at FROM changes
-            WHERE coins <> 0 OR follow_coins IS NOT NULL
-            UNION ALL BY NAME
-            SELECT platform, viewer_id, coins FROM ({_MINUTES.format(events="recently")}) AS chat
-            ANTI JOIN coins_minutes AS paid USING (minute, user_id, platform, viewer_id)
-            UNION ALL BY NAME
-            SELECT platform, viewer_id, coins FROM ({coins_earned("subscriptions_of", "$settled", None)})
-        ) GROUP BY platform, viewer_id HAVING coins > 0
-    )"""
+    total: int
+    viewers: int
+    top: Rows
 
 
-def with_names(viewers: str) -> str:
-    """The rows of `viewers`, a relation with platform and viewer_id, with the newest `name` of each; the WITH clause
-    has RECENTLY."""
-    return f"""
-    SELECT named.told.name AS name, {viewers}.* FROM {viewers} JOIN (
-        SELECT platform, viewer_id, max({_TOLD}) AS told
-        FROM (
-            SELECT platform, viewer_id, name, name_weight, named_at, named_by FROM coins_viewers
-            WHERE user_id = $user_id AND name IS NOT NULL
-            UNION ALL
-            SELECT platform, viewer_id, name, name_weight, named_at, named_by FROM changes
-        ) SEMI JOIN {viewers} USING (platform, viewer_id)
-        GROUP BY platform, viewer_id
-    ) AS named USING (platform, viewer_id)
-    """
+_EARNING = "('channel.subscription.gifts', 'kicks.gifted', 'channel.cheered', 'channel.followed')"
 
-
-SUMMARY = f"""
-WITH {RECENTLY}, {MINE}, {_BALANCES}
-SELECT coalesce(sum(coins), 0)::BIGINT, count(*) FROM balances
+LATELY = f"""
+SELECT count(*) FILTER (type IN {_EARNING}), min(epoch_us(occurred_at) // {MINUTE_US}) FILTER (type = '{CHAT}')
+FROM recent WHERE user_id = $user_id
 """
 
-LEADERBOARD = f"""
-WITH {RECENTLY}, {MINE}, {_BALANCES},
-top AS MATERIALIZED (
-    SELECT * FROM balances
-    WHERE coins >= (SELECT min(coins) FROM (SELECT coins FROM balances ORDER BY coins DESC LIMIT $limit))
-)
-SELECT name, platform, coins, viewer_id FROM ({with_names("top")})
+_SETTLED_PART = """
+    SELECT platform, viewer_id, coins, follow_coins, followed_at FROM coins_viewers WHERE user_id = $user_id
+"""
+_EARNED_PART = f"""
+    UNION ALL SELECT platform, actor_id, {_COINS}, {_FOLLOW_COINS}, {_FOLLOWED_AT}
+    FROM recent WHERE user_id = $user_id AND type IN {_EARNING} AND actor_id IS NOT NULL
+"""
+_MINUTES_PART = f"""
+    UNION ALL SELECT platform, viewer_id, coins, NULL, NULL
+    FROM ({_MINUTES.format(events="recent", where="AND user_id = $user_id")}) AS chat
+    ANTI JOIN (
+        SELECT minute, platform, viewer_id FROM coins_minutes WHERE user_id = $user_id AND minute >= $first_minute
+    ) AS paid USING (minute, platform, viewer_id)
+"""
+_SUBSCRIPTIONS_PART = """
+    UNION ALL SELECT unnest($platforms::VARCHAR[]), unnest($viewers::VARCHAR[]), unnest($coins::BIGINT[]), NULL, NULL
+"""
+_BALANCES = """
+SELECT platform, viewer_id, (sum(coins) + coalesce(arg_min(follow_coins, followed_at), 0))::BIGINT AS balance
+FROM ({parts}) GROUP BY platform, viewer_id HAVING balance > 0
+"""
+_SUMMED = """
+WITH balances AS MATERIALIZED ({balances})
+(SELECT '' AS platform, count(*)::VARCHAR AS viewer_id, coalesce(sum(balance), 0)::BIGINT AS balance FROM balances)
+UNION ALL (SELECT * FROM balances ORDER BY balance DESC LIMIT 101)
+"""
+AT_LEAST = "SELECT * FROM ({balances}) WHERE balance >= $least"
+
+
+def _parts(reading: Reading) -> tuple[str, dict[str, Any]]:
+    """The SQL of all balances, of no more parts than the broadcaster's recent events need, and its parameters."""
+    parts, parameters = [_SETTLED_PART], dict[str, Any]()
+    ((earning, first_minute),) = reading.rows(LATELY)
+    if earning:
+        parts.append(_EARNED_PART)
+    if first_minute is not None:
+        parts.append(_MINUTES_PART)
+        parameters["first_minute"] = first_minute
+    subscriptions = reading.shared(coins_lately)
+    if subscriptions:
+        parts.append(_SUBSCRIPTIONS_PART)
+        platforms, viewers = zip(*subscriptions, strict=True)
+        parameters |= {"platforms": platforms, "viewers": viewers, "coins": list(subscriptions.values())}
+    return _BALANCES.format(parts="".join(parts)), parameters
+
+
+def balances(reading: Reading) -> Balances:
+    """The balances as they stand."""
+    sql, parameters = reading.shared(_parts)
+    (_, viewers, total), *top = reading.rows(_SUMMED.format(balances=sql), **parameters)
+    return Balances(total=total, viewers=int(viewers), top=top)
+
+
+def summary(reading: Reading) -> Rows:
+    """`CoinsSummaryRow`, one."""
+    known = reading.shared(balances)
+    return [(known.total, known.viewers)]
+
+
+def leaderboard(reading: Reading, *, limit: int) -> Rows:
+    """`CoinsLeaderRow`, the greatest balance first; ties by name casefolded, platform, id. `limit` is 100 at most."""
+    top = reading.shared(balances).top
+    leaders = top[:limit]
+    if len(top) > limit and top[limit - 1][2] == top[limit][2]:  # who ties for the last place?
+        sql, parameters = reading.shared(_parts)
+        leaders = reading.rows(AT_LEAST.format(balances=sql), least=top[limit][2], **parameters)
+    names = newest_names(reading, [leader[:2] for leader in leaders])
+    ranked = [(names[platform, viewer_id], platform, coins, viewer_id) for platform, viewer_id, coins in leaders]
+    ranked.sort(key=lambda row: (-row[2], row[0].casefold(), row[1], row[3]))
+    return [row[:3] for row in ranked[:limit]]
+
+
+_NAMES = "list_contains($viewers::VARCHAR[], viewer_id)"
+SETTLED_NAMES = f"""
+SELECT platform, viewer_id, name_weight, epoch_us(named_at), named_by, name FROM coins_viewers
+WHERE user_id = $user_id AND name IS NOT NULL AND {_NAMES}
+"""
+LATE_NAMES = f"""
+SELECT platform, viewer_id, name_weight, epoch_us(named_at), named_by, name FROM ({{told}})
+WHERE user_id = $user_id AND {_NAMES}
 """
 
 
-def rank(rows: list[tuple[Any, ...]], parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The leaders in order; the ties, which SQL cannot compare casefolded, are settled here."""
-    rows.sort(key=lambda row: (-row[2], row[0].casefold(), row[1], row[3]))
-    return [row[:3] for row in rows[: parameters["limit"]]]
+def newest_names(reading: Reading, viewers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The newest name of each of these (platform, viewer id), all of whom some event has named."""
+    told: dict[tuple[str, str], tuple[Any, ...]] = {}
+    ids = list({viewer_id for _, viewer_id in viewers})
+    for sql in (SETTLED_NAMES, LATE_NAMES.format(told=_TOLD_BY_ACTORS), LATE_NAMES.format(told=_TOLD_BY_LISTS)):
+        for platform, viewer_id, *name in reading.rows(lately(sql), viewers=ids) if ids else ():
+            viewer = (platform, viewer_id)
+            told[viewer] = max(told.get(viewer, (-1,)), tuple(name))
+    return {viewer: told[viewer][-1] for viewer in viewers}
 
 
 READ_MODEL = ReadModel(
     name="coins",
-    version=1,
+    version=2,
     tables=TABLES,
     settle=(MINUTES, VIEWERS, *_taken_together(1), *_taken_together(2)),
     queries=(
-        Query(name="coins_summary", sql=SUMMARY, row=CoinsSummaryRow),
-        Query(name="coins_leaderboard", sql=LEADERBOARD, row=CoinsLeaderRow, parameters=("limit",), finish=rank),
+        Query(name="coins_summary", row=CoinsSummaryRow, answer=summary),
+        Query(name="coins_leaderboard", row=CoinsLeaderRow, answer=leaderboard, parameters=("limit",)),
     ),
 )

@@ -1,11 +1,11 @@
-"""What happened lately, and how much in all?"""
+"""What happened lately, and how much in all? Chat lies apart from the rarer kinds."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from schemas.kinds import KINDS, is_stored
-from schemas.read_models.model import Fold, Query, ReadModel
+from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows, lately
 
 
 class EventsTotalRow(Struct, frozen=True, array_like=True):
@@ -25,46 +25,87 @@ class EventRow(Struct, frozen=True, array_like=True):
     position: int
 
 
-TABLES = """
-CREATE TABLE events (
+TABLES = "CREATE TABLE events_counts (stretch BIGINT, user_id BIGINT, events BIGINT, oldest_at TIMESTAMPTZ);"
+"""How many events of a broadcaster lie in a settled stretch of the log, and when the oldest of them was received."""
+
+COLUMNS = """
     position BIGINT, user_id BIGINT, received_at TIMESTAMPTZ, type VARCHAR, platform VARCHAR, actor VARCHAR,
     message VARCHAR
-);
-CREATE TABLE events_counts (stretch BIGINT, user_id BIGINT, events BIGINT, oldest_at TIMESTAMPTZ);
 """
-"""`events_counts`: how many events of a broadcaster lie in a settled stretch of the log, and when the oldest of them
-was received."""
 
-ROWS = f"""
-SELECT position, user_id, received_at, type, platform, actor_name, nullif(message, '')
-FROM batch WHERE type IN ({", ".join(f"'{kind}'" for kind in KINDS if is_stored(kind))})
+CHAT = "chat.message.sent"
+RARER = ", ".join(f"'{kind}'" for kind in KINDS if is_stored(kind) and kind != CHAT)
+
+_ROWS = """
+SELECT position, user_id, received_at, type, platform, actor_name AS actor, nullif(message, '') AS message
+FROM batch WHERE type IN ({kinds})
 """
+CHAT_ROWS = _ROWS.format(kinds=f"'{CHAT}'")
+RARER_ROWS = _ROWS.format(kinds=RARER)
+STORED_ROWS = _ROWS.format(kinds=f"'{CHAT}', {RARER}")
 
 COUNTS = """
 INSERT INTO events_counts
 SELECT position // $every AS stretch, user_id, count(*), min(received_at)
-FROM events WHERE position >= $from AND position < $to GROUP BY stretch, user_id
+FROM (
+    SELECT position, user_id, received_at FROM events_chat WHERE position >= $from
+    UNION ALL SELECT position, user_id, received_at FROM events_rarer WHERE position >= $from
+) GROUP BY stretch, user_id
 """
 
-TOTAL = """
-SELECT (SELECT coalesce(sum(events), 0) FROM events_counts WHERE user_id = $user_id)::BIGINT
-    + (SELECT count(*) FROM events_now WHERE user_id = $user_id AND position >= $settled)
-"""
+SETTLED_TOTAL = "SELECT coalesce(sum(events), 0)::BIGINT FROM events_counts WHERE user_id = $user_id"
+LATE_TOTAL = f"SELECT count(*) FROM ({lately(STORED_ROWS)}) WHERE user_id = $user_id"
 
-HISTORY = """
-SELECT type, platform, actor, message, epoch_us(received_at), position FROM events_now
-WHERE user_id = $user_id AND ($type::VARCHAR IS NULL OR type = $type)
-ORDER BY received_at DESC, position DESC LIMIT $limit
+_NEWEST = """
+SELECT type, platform, actor, message, epoch_us(received_at), position FROM {events}
+WHERE user_id = $user_id {and_type} ORDER BY received_at DESC, position DESC LIMIT $limit
 """
+_OF_TYPE = "AND type = $type"
+
+# How far back the newest `limit` reach: a broadcaster who has been quiet for long would otherwise cost a look at
+# every event since.
+REACH = """
+SELECT epoch_us(min(oldest_at)) FROM (
+    SELECT oldest_at, sum(events) OVER (ORDER BY oldest_at DESC, stretch) - events AS newer
+    FROM events_counts WHERE user_id = $user_id
+) WHERE newer < $limit
+"""
+_WITHIN_REACH = "AND received_at >= make_timestamptz($reach_us::BIGINT)"
+
+
+def total(reading: Reading) -> Rows:
+    """`EventsTotalRow`, one."""
+    return [(reading.rows(SETTLED_TOTAL)[0][0] + reading.rows(LATE_TOTAL)[0][0],)]
+
+
+def history(reading: Reading, *, limit: int, type: str | None) -> Rows:
+    """`EventRow`, newest by receipt first, then by log position."""
+    late = f"({lately(STORED_ROWS)})"
+    if type is not None:
+        tables = (late, "events_chat" if type == CHAT else "events_rarer")
+        found = [reading.rows(_NEWEST.format(events=one, and_type=_OF_TYPE), limit=limit, type=type) for one in tables]
+    else:
+        found = [reading.rows(_NEWEST.format(events=late, and_type=""), limit=limit)]
+        ((reach_us,),) = reading.rows(REACH, limit=limit)
+        if reach_us is not None:
+            found += [
+                reading.rows(_NEWEST.format(events=one, and_type=_WITHIN_REACH), limit=limit, reach_us=reach_us)
+                for one in ("events_chat", "events_rarer")
+            ]
+    return sorted((row for rows in found for row in rows), key=lambda row: row[4:], reverse=True)[:limit]
+
 
 READ_MODEL = ReadModel(
     name="events",
-    version=1,
+    version=2,
     tables=TABLES,
-    fold=(Fold(into="events", sql=ROWS),),
+    fold=(
+        Fold(into="events_chat", columns=COLUMNS, sql=CHAT_ROWS, by_user=False),
+        Fold(into="events_rarer", columns=COLUMNS, sql=RARER_ROWS, by_user=False),
+    ),
     settle=(COUNTS,),
     queries=(
-        Query(name="events_total", sql=TOTAL, row=EventsTotalRow),
-        Query(name="events_history", sql=HISTORY, row=EventRow, parameters=("limit", "type")),
+        Query(name="events_total", row=EventsTotalRow, answer=total),
+        Query(name="events_history", row=EventRow, answer=history, parameters=("limit", "type")),
     ),
 )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from msgspec import Struct
 
-from schemas.read_models.coins import RECENTLY, with_names
-from schemas.read_models.model import Fold, Query, ReadModel
+from schemas.read_models.coins import newest_names
+from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows
 
 
 class KicksSummaryRow(Struct, frozen=True, array_like=True):
@@ -33,51 +30,59 @@ class KicksHistoryRow(Struct, frozen=True, array_like=True):
     occurred_us: int
 
 
-TABLES = """
-CREATE TABLE kicks (
-    user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, actor VARCHAR, amount BIGINT,
+COLUMNS = """
+    position BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, actor VARCHAR, amount BIGINT,
     occurred_at TIMESTAMPTZ, event_id VARCHAR
-);
 """
 
 GIFTED = """
-SELECT user_id, platform, actor_id, actor_name, amount, occurred_at, event_id FROM batch WHERE type = 'kicks.gifted'
+SELECT position, user_id, platform, actor_id, actor_name, amount, occurred_at, event_id
+FROM batch WHERE type = 'kicks.gifted'
 """
 
 SUMMARY = "SELECT coalesce(sum(amount), 0)::BIGINT, count(*) FROM kicks_now WHERE user_id = $user_id"
 
-TOP = f"""
-WITH {RECENTLY},
-mine AS MATERIALIZED (
-    SELECT platform, viewer_id, sum(amount)::BIGINT AS kicks FROM kicks_now
-    WHERE user_id = $user_id AND viewer_id IS NOT NULL GROUP BY platform, viewer_id
-),
-top AS MATERIALIZED (
-    SELECT * FROM mine WHERE kicks >= (SELECT min(kicks) FROM (SELECT kicks FROM mine ORDER BY kicks DESC LIMIT $limit))
-)
-SELECT name, kicks, platform, viewer_id FROM ({with_names("top")})
+_GIFTERS = """
+SELECT platform, viewer_id, sum(amount)::BIGINT AS kicks FROM kicks_now
+WHERE user_id = $user_id AND viewer_id IS NOT NULL GROUP BY platform, viewer_id
 """
-
-
-def rank(rows: list[tuple[Any, ...]], parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The leaders in order; the ties, which SQL cannot compare casefolded, are settled here."""
-    rows.sort(key=lambda row: (-row[1], row[0].casefold(), row[2], row[3]))
-    return [row[:2] for row in rows[: parameters["limit"]]]
-
+TOP = f"{_GIFTERS} ORDER BY kicks DESC LIMIT $limit"
+AT_LEAST = f"{_GIFTERS} HAVING kicks >= $least"
 
 HISTORY = """
 SELECT actor, amount, epoch_us(occurred_at) FROM kicks_now WHERE user_id = $user_id
 ORDER BY occurred_at DESC, event_id DESC LIMIT $limit
 """
 
+
+def summary(reading: Reading) -> Rows:
+    """`KicksSummaryRow`, one."""
+    return reading.rows(SUMMARY)
+
+
+def top(reading: Reading, *, limit: int) -> Rows:
+    """`KicksTopRow`, the greatest sum first; ties by name casefolded, platform, id."""
+    gifters = reading.rows(TOP, limit=limit + 1)
+    if len(gifters) > limit and gifters[limit - 1][2] == gifters[limit][2]:  # who ties for the last place?
+        gifters = reading.rows(AT_LEAST, least=gifters[limit][2])
+    names = newest_names(reading, [gifter[:2] for gifter in gifters])
+    ranked = [(names[platform, viewer_id], kicks, platform, viewer_id) for platform, viewer_id, kicks in gifters]
+    ranked.sort(key=lambda row: (-row[1], row[0].casefold(), *row[2:]))
+    return [row[:2] for row in ranked[:limit]]
+
+
+def history(reading: Reading, *, limit: int) -> Rows:
+    """`KicksHistoryRow`, newest first."""
+    return reading.rows(HISTORY, limit=limit)
+
+
 READ_MODEL = ReadModel(
     name="kicks",
-    version=1,
-    tables=TABLES,
-    fold=(Fold(into="kicks", sql=GIFTED),),
+    version=2,
+    fold=(Fold(into="kicks", columns=COLUMNS, sql=GIFTED),),
     queries=(
-        Query(name="kicks_summary", sql=SUMMARY, row=KicksSummaryRow),
-        Query(name="kicks_top", sql=TOP, row=KicksTopRow, parameters=("limit",), finish=rank),
-        Query(name="kicks_history", sql=HISTORY, row=KicksHistoryRow, parameters=("limit",)),
+        Query(name="kicks_summary", row=KicksSummaryRow, answer=summary),
+        Query(name="kicks_top", row=KicksTopRow, answer=top, parameters=("limit",)),
+        Query(name="kicks_history", row=KicksHistoryRow, answer=history, parameters=("limit",)),
     ),
 )

@@ -8,37 +8,71 @@ state is a function of the log's prefix alone, whatever the batches were.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
 SETTLED_EVERY = 16_384
 """Log positions between two settlings."""
 
+SORTED_EVERY = 64
+"""Settled stretches that are sorted by broadcaster together."""
+
+
+T = TypeVar("T")
+Rows = list[tuple[Any, ...]]
+
+
+class Reading(Protocol):
+    """What an answer has at hand: one broadcaster's read models, in one snapshot of one request."""
+
+    @property
+    def user_id(self) -> int:
+        """The broadcaster."""
+
+    @property
+    def settled(self) -> int:
+        """The log position before which all is settled."""
+
+    def rows(self, sql: str, **parameters: Any) -> Rows:
+        """The rows of one statement, which may name `$user_id`, `$settled` and the parameters given. Planning a
+        statement takes longer than running most, and grows with its length: several short ones are better than one
+        that says everything."""
+
+    def shared(self, make: Callable[[Reading], T]) -> T:
+        """What `make` gives, made once for all questions of the request."""
+
 
 class Query(Struct, frozen=True):
-    """A named question. `sql` takes `$user_id`, `$settled` (the position up to which is settled) and the named
-    `parameters`; `row` is an array-like struct that decodes one row. Times in rows are epoch microseconds (`*_us`).
-    `finish` makes the rows of what SQL found, for what SQL cannot say; it gets the parameters too and may sort in place.
-    """
+    """A named question. `answer` takes a Reading and the named `parameters`; `row` is an array-like struct that decodes
+    one of its rows. Times in rows are epoch microseconds (`*_us`)."""
 
     name: str
-    sql: str
     row: type[Struct]
+    answer: Callable[..., Rows]
     parameters: tuple[str, ...] = ()
-    finish: Callable[[list[tuple[Any, ...]], Mapping[str, Any]], list[tuple[Any, ...]]] | None = None
+
+
+def lately(sql: str) -> str:
+    """A fold's selection, of the events that are not settled yet."""
+    return re.sub(r"\bbatch\b", "recent", sql)
 
 
 class Fold(Struct, frozen=True):
     """The rows that each event gives by itself: `sql` selects them from the relation `batch` (columns:
-    projector/staging.py), in the order of the columns of the table `into`.
+    projector/staging.py), in the order of `columns`, of which `position` and `user_id` are two.
 
-    Settling inserts them into the table. Questions ask the view `<into>_now`: the table and what the recent events give.
+    Settling inserts them into `<into>_late`. Sixty-four stretches of the log are taken together into `<into>_by_user`,
+    where a broadcaster's rows lie side by side: a question then reads a few blocks of it. The view `<into>` has the rows of
+    both, and the view `<into>_now` those of the recent events too. Unless `by_user`, `<into>` is one table in log order.
     """
 
     into: str
+    columns: str
     sql: str
+    by_user: bool = True
 
 
 class ReadModel(Struct, frozen=True):
@@ -51,7 +85,7 @@ class ReadModel(Struct, frozen=True):
 
     name: str
     version: int
-    tables: str
+    tables: str = ""
     fold: tuple[Fold, ...] = ()
     settle: tuple[str, ...] = ()
     queries: tuple[Query, ...] = ()

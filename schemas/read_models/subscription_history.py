@@ -8,9 +8,12 @@ https://dev.twitch.tv/docs/eventsub/eventsub-subscription-types/#channelsubscrip
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections import Counter
 
-from schemas.read_models.model import Fold, Query, ReadModel
+from msgspec import Struct
+from msgspec.structs import replace
+
+from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows, lately
 
 SUBSCRIPTION_COINS = 100
 """What a viewer earns by a subscription that counts."""
@@ -27,94 +30,176 @@ class SubscriptionHistoryRow(Struct, frozen=True, array_like=True):
     position: int
 
 
-TABLES = """
-CREATE TABLE subscription_history (
+COLUMNS = """
     position BIGINT, user_id BIGINT, platform VARCHAR, type VARCHAR, viewer_id VARCHAR, actor VARCHAR,
-    subscriptions BIGINT, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ, coins BIGINT, suppressed_at BIGINT
+    subscriptions BIGINT, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ, coins BIGINT, first_month BOOLEAN
+"""
+"""`coins`: what the row brings the viewer while it counts (a gift's are paid with the gift). `first_month`: a Twitch
+message that never counts."""
+
+TABLES = """
+CREATE TABLE subscription_history_suppressed (
+    position BIGINT, suppressed_at BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, coins BIGINT
 );
 """
-"""`coins`: what the row brings the viewer while it counts (a gift's are paid with the gift). `suppressed_at`: the log
-position from which on the renewal does not count, its own or that of the purchase; null while it counts."""
+"""The renewals that do not count, and the log position from which on they do not: their own or that of the purchase."""
 
 NEW = "channel.subscription.new"
 RENEWAL = "channel.subscription.renewal"
 GIFTS = "channel.subscription.gifts"
 
 ROWS = f"""
-SELECT position, user_id, platform, type, actor_id, actor_name,
-    CASE type WHEN '{GIFTS}' THEN gift_count ELSE 1 END, occurred_at, received_at,
-    CASE type WHEN '{GIFTS}' THEN 0 ELSE {SUBSCRIPTION_COINS} END,
-    CASE WHEN type = '{RENEWAL}' AND platform = 'twitch' AND cumulative_months = 1 THEN position END
+SELECT position, user_id, platform, type, actor_id AS viewer_id, actor_name AS actor,
+    CASE type WHEN '{GIFTS}' THEN gift_count ELSE 1 END AS subscriptions, occurred_at, received_at,
+    CASE type WHEN '{GIFTS}' THEN 0 ELSE {SUBSCRIPTION_COINS} END AS coins,
+    coalesce(type = '{RENEWAL}' AND platform = 'twitch' AND cumulative_months = 1, false) AS first_month
 FROM batch WHERE type IN ('{NEW}', '{RENEWAL}', '{GIFTS}')
 """
 
+BEFORE_US = 30 * 24 * 3600 * 1_000_000
+AFTER_US = 600 * 1_000_000
 
-def pairs(renewals: str, purchases: str) -> str:
+
+def _pairs(renewals: str, purchases: str) -> str:
     """Which of `renewals` are suppressed by one of `purchases` (both rows of the history), and from where on."""
     return f"""
-    SELECT renewal.position, min(greatest(renewal.position, bought.position)) AS suppressed_at
+    SELECT renewal.position, greatest(renewal.position, bought.position) AS suppressed_at,
+        renewal.user_id, renewal.platform, renewal.viewer_id, renewal.coins
     FROM {renewals} AS renewal JOIN {purchases} AS bought
       ON bought.user_id = renewal.user_id AND bought.viewer_id = renewal.viewer_id
-      AND bought.occurred_at BETWEEN renewal.occurred_at - INTERVAL 720 HOURS
-                                 AND renewal.occurred_at + INTERVAL 10 MINUTES
-    WHERE renewal.type = '{RENEWAL}' AND renewal.platform = 'twitch' AND renewal.suppressed_at IS NULL
+      AND epoch_us(bought.occurred_at) - epoch_us(renewal.occurred_at) BETWEEN -{BEFORE_US} AND {AFTER_US}
+    WHERE renewal.type = '{RENEWAL}' AND renewal.platform = 'twitch' AND NOT renewal.first_month
         AND bought.type = '{NEW}' AND bought.platform = 'twitch'
-    GROUP BY renewal.position
     """
 
 
 SUPPRESSED = f"""
-WITH settling AS MATERIALIZED (SELECT * FROM subscription_history WHERE position >= $from)
-UPDATE subscription_history SET suppressed_at = pair.suppressed_at
+INSERT INTO subscription_history_suppressed
+WITH settling AS MATERIALIZED (SELECT * FROM subscription_history_late WHERE position >= $from)
+SELECT position, min(suppressed_at), user_id, platform, viewer_id, coins
 FROM (
-    SELECT position, min(suppressed_at) AS suppressed_at
-    FROM ({pairs("settling", "subscription_history")} UNION ALL {pairs("subscription_history", "settling")})
-    GROUP BY position
+    SELECT position, position AS suppressed_at, user_id, platform, viewer_id, coins FROM settling WHERE first_month
+    UNION ALL {_pairs("settling", "subscription_history")}
+    UNION ALL {_pairs("subscription_history", "settling")}
 ) AS pair
-WHERE subscription_history.position = pair.position
+ANTI JOIN subscription_history_suppressed AS known USING (position)
+GROUP BY ALL
 """
 
-MINE = f"""
-    mine AS MATERIALIZED (SELECT * FROM subscription_history_now WHERE user_id = $user_id),
-    lately AS MATERIALIZED (SELECT * FROM mine WHERE position >= $settled),
-    suppressed_lately AS (
-        SELECT position, min(suppressed_at) AS suppressed_at
-        FROM ({pairs("lately", "mine")} UNION ALL {pairs("mine", "lately")}) GROUP BY position
-    ),
-    subscriptions_of AS MATERIALIZED (
-        SELECT mine.* REPLACE (coalesce(mine.suppressed_at, suppressed_lately.suppressed_at) AS suppressed_at)
-        FROM mine LEFT JOIN suppressed_lately USING (position)
-    )"""
-"""`subscriptions_of`: the broadcaster's history as it stands now, for a WITH clause."""
 
-
-def coins_earned(history: str, first: str, end: str | None) -> str:
-    """The coins (position, user_id, platform, viewer_id, coins) that positions from `first` up to before `end` (None: on) give
+def coins_earned(first: str, end: str) -> str:
+    """The coins (position, user_id, platform, viewer_id, coins) that positions from `first` up to before `end` give
     and take: a renewal that counted is paid where it lies, and taken back where it stops to count."""
-    before_end = f"AND {{at}} < {end}" if end else ""
     return f"""
-    SELECT position, user_id, platform, viewer_id, coins FROM {history}
-    WHERE position >= {first} {before_end.format(at="position")} AND coins <> 0 AND viewer_id IS NOT NULL
-        AND (suppressed_at IS NULL OR suppressed_at > position)
+    SELECT position, user_id, platform, viewer_id, coins FROM subscription_history_late
+    WHERE position >= {first} AND position < {end} AND coins <> 0 AND viewer_id IS NOT NULL AND position NOT IN (
+        SELECT position FROM subscription_history_suppressed WHERE suppressed_at = position)
     UNION ALL
-    SELECT suppressed_at, user_id, platform, viewer_id, -coins FROM {history}
-    WHERE suppressed_at >= {first} {before_end.format(at="suppressed_at")} AND suppressed_at > position
-        AND viewer_id IS NOT NULL
+    SELECT suppressed_at, user_id, platform, viewer_id, -coins FROM subscription_history_suppressed
+    WHERE suppressed_at >= {first} AND suppressed_at < {end} AND suppressed_at > position AND viewer_id IS NOT NULL
     """
 
 
-HISTORY = f"""
-WITH {MINE}
+class Subscription(Struct, frozen=True):
+    """A row of the history."""
+
+    position: int
+    platform: str
+    type: str
+    viewer_id: str | None
+    actor: str | None
+    subscriptions: int
+    occurred_us: int
+    received_us: int
+    coins: int
+    suppressed_at: int | None
+
+
+class Late(Struct, frozen=True):
+    """What the recent events add to the history: their `rows`, and the settled rows that they suppress."""
+
+    rows: list[Subscription]
+    suppressed: list[Subscription]
+
+
+_COLUMNS = """position, platform, type, viewer_id, actor, subscriptions, epoch_us(occurred_at), epoch_us(received_at),
+    coins, CASE WHEN first_month THEN position END"""
+_SUPPRESSED = "SELECT position FROM subscription_history_suppressed WHERE user_id = $user_id"
+LATE = f"SELECT {_COLUMNS} FROM ({lately(ROWS)}) WHERE user_id = $user_id"
+OF_VIEWERS = f"""
+SELECT {_COLUMNS} FROM subscription_history
+WHERE user_id = $user_id AND platform = 'twitch' AND type IN ('{NEW}', '{RENEWAL}')
+    AND list_contains($viewers::VARCHAR[], viewer_id) AND position NOT IN ({_SUPPRESSED})
+"""
+
+
+def late(reading: Reading) -> Late:
+    """The recent rows, each with whether it counts by now."""
+    rows = [Subscription(*row) for row in reading.rows(LATE)]
+    viewers = {row.viewer_id for row in rows if _is_twitch(row) and row.type != GIFTS and row.viewer_id is not None}
+    settled = [Subscription(*row) for row in reading.rows(OF_VIEWERS, viewers=list(viewers))] if viewers else []
+    bought = [row for row in rows + settled if row.type == NEW and _is_twitch(row)]
+    rows = [_judged(row, bought) for row in rows]
+    recently = [row for row in bought if row.position >= reading.settled]
+    judged = [_judged(row, recently) for row in settled]
+    return Late(rows=rows, suppressed=[row for row in judged if row.suppressed_at is not None])
+
+
+def _is_twitch(row: Subscription) -> bool:
+    return row.platform == "twitch"
+
+
+def _judged(row: Subscription, bought: list[Subscription]) -> Subscription:
+    """The row as these purchases leave it."""
+    if row.type != RENEWAL or not _is_twitch(row) or row.suppressed_at is not None or row.viewer_id is None:
+        return row
+    near = [
+        max(one.position, row.position)
+        for one in bought
+        if one.viewer_id == row.viewer_id and -BEFORE_US <= one.occurred_us - row.occurred_us <= AFTER_US
+    ]
+    return replace(row, suppressed_at=min(near)) if near else row
+
+
+def coins_lately(reading: Reading) -> Counter[tuple[str, str]]:
+    """What the recent events give and take, by (platform, viewer id)."""
+    coins: Counter[tuple[str, str]] = Counter()
+    known = reading.shared(late)
+    for row in known.rows:
+        if row.viewer_id is not None and row.suppressed_at is None:
+            coins[row.platform, row.viewer_id] += row.coins
+    for row in known.suppressed:
+        if row.viewer_id is not None:
+            coins[row.platform, row.viewer_id] -= row.coins
+    return coins
+
+
+SETTLED_HISTORY = f"""
 SELECT type, platform, actor, subscriptions, epoch_us(received_at), position
-FROM subscriptions_of WHERE suppressed_at IS NULL
+FROM subscription_history WHERE user_id = $user_id AND position NOT IN ({_SUPPRESSED})
 ORDER BY received_at DESC, position DESC LIMIT $limit
 """
 
+
+def history(reading: Reading, *, limit: int) -> Rows:
+    """`SubscriptionHistoryRow`, newest by receipt first, then by log position."""
+    known = reading.shared(late)
+    gone = {row.position for row in known.suppressed}
+    rows: Rows = [
+        (row.type, row.platform, row.actor, row.subscriptions, row.received_us, row.position)
+        for row in known.rows
+        if row.suppressed_at is None
+    ]
+    settled = reading.rows(SETTLED_HISTORY, limit=limit + len(gone))
+    rows += [row for row in settled if row[5] not in gone]
+    return sorted(rows, key=lambda row: row[4:], reverse=True)[:limit]
+
+
 READ_MODEL = ReadModel(
     name="subscription_history",
-    version=1,
+    version=2,
     tables=TABLES,
-    fold=(Fold(into="subscription_history", sql=ROWS),),
+    fold=(Fold(into="subscription_history", columns=COLUMNS, sql=ROWS),),
     settle=(SUPPRESSED,),
-    queries=(Query(name="subscription_history", sql=HISTORY, row=SubscriptionHistoryRow, parameters=("limit",)),),
+    queries=(Query(name="subscription_history", row=SubscriptionHistoryRow, answer=history, parameters=("limit",)),),
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from msgspec import Struct
 
-from schemas.read_models.model import Query, ReadModel
-from schemas.read_models.subscription_history import GIFTS, MINE, NEW, RENEWAL
+from schemas.read_models.model import Query, Reading, ReadModel, Rows
+from schemas.read_models.subscription_history import GIFTS, NEW, RENEWAL, late
 
 
 class SubscriptionTotalsRow(Struct, frozen=True, array_like=True):
@@ -17,16 +19,33 @@ class SubscriptionTotalsRow(Struct, frozen=True, array_like=True):
     history_count: int
 
 
-TOTALS = f"""
-WITH {MINE}
-SELECT count(*) FILTER (type = '{NEW}'), count(*) FILTER (type = '{RENEWAL}'),
-    coalesce(sum(subscriptions) FILTER (type = '{GIFTS}'), 0)::BIGINT, count(*)
-FROM subscriptions_of WHERE suppressed_at IS NULL
+SETTLED = """
+SELECT type, sum(subscriptions)::BIGINT, count(*) FROM subscription_history
+WHERE user_id = $user_id GROUP BY type
 """
+NOT_COUNTED = "SELECT count(*) FROM subscription_history_suppressed WHERE user_id = $user_id"
+
+
+def totals(reading: Reading) -> Rows:
+    """`SubscriptionTotalsRow`, one."""
+    subscriptions: Counter[str] = Counter()
+    history_count = 0
+    for type, count, rows in reading.rows(SETTLED):
+        subscriptions[type] += count
+        history_count += rows
+    known = reading.shared(late)
+    for row in known.rows:
+        if row.suppressed_at is None:
+            subscriptions[row.type] += row.subscriptions
+            history_count += 1
+    suppressed = reading.rows(NOT_COUNTED)[0][0] + len(known.suppressed)
+    subscriptions[RENEWAL] -= suppressed
+    history_count -= suppressed
+    return [(subscriptions[NEW], subscriptions[RENEWAL], subscriptions[GIFTS], history_count)]
+
 
 READ_MODEL = ReadModel(
     name="subscription_totals",
-    version=1,
-    tables="",
-    queries=(Query(name="subscription_totals", sql=TOTALS, row=SubscriptionTotalsRow),),
+    version=2,
+    queries=(Query(name="subscription_totals", row=SubscriptionTotalsRow, answer=totals),),
 )

@@ -63,8 +63,8 @@ def _us(at: datetime) -> int:
 
 
 def _stream_status(numbers: Numbers, _: Parameters) -> list[tuple[Any, ...]]:
-    live = [(platform, numbers.stream(platform)) for platform in PLATFORMS]
-    return [(platform, True, None, s.title, s.category) for platform, s in live if s.is_live]
+    states = [(platform, numbers.stream(platform)) for platform in PLATFORMS]
+    return [(platform, s.is_live, None, s.title, s.category) for platform, s in states if any(s)]
 
 
 def _subscription_totals(numbers: Numbers, _: Parameters) -> list[tuple[Any, ...]]:
@@ -153,10 +153,8 @@ def _asks(oracle: Oracle, data: st.DataObject) -> list[tuple[int, str, Parameter
 
 def _answer(folded: Folded, user_id: int, name: str, ask: Parameters) -> list[tuple[Any, ...]]:
     rows = [msgspec.structs.astuple(row) for row in folded.ask(user_id, name, **ask)]
-    if name == "stream_status":  # a row of a platform that is offline says nothing more
-        return sorted(row for row in rows if row[1])
-    if name == "active_totals":
-        return sorted(row for row in rows if row[1])
+    if name in ("stream_status", "active_totals"):  # rows of platforms of which there is nothing to tell may be there
+        return sorted(row for row in rows if any(row[1:]))
     return rows
 
 

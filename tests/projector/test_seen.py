@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schemas.event import Event
+from schemas.kinds import KicksGifted
+from tests.harness import fold
+from tests.projector.events import USER, event
+
+
+def gift(amount: int, event_id: str, natural_key: str | None = None) -> Event:
+    return event(KicksGifted(amount=amount), event_id=f"kick:{event_id}", natural_key=natural_key)
+
+
+CHAINS = {
+    "by event id": ([gift(1, "a"), gift(2, "a")], 1),
+    "by natural key": ([gift(1, "a", "k"), gift(2, "b", "k")], 1),
+    "no natural key is no key": ([gift(1, "a"), gift(2, "b")], 3),
+    "what fell leaves no trace": ([gift(1, "a", "k"), gift(2, "b", "k"), gift(4, "b", "l"), gift(8, "c", "l")], 5),
+    "two that stand forbid one": ([gift(1, "a", "k"), gift(2, "b", "l"), gift(4, "a", "l")], 3),
+    "an event id is no natural key": ([gift(1, "a", "kick:b"), gift(2, "b", "kick:a")], 3),
+    "text that sql would trim or fold": ([gift(1, "a", "k"), gift(2, "A", "k "), gift(4, "a ", "K")], 7),
+}
+
+
+@pytest.mark.parametrize("batches", [None, [1, 1, 1, 1], [2, 2], [1, 3]], ids=str)
+@pytest.mark.parametrize("chain", CHAINS, ids=str)
+def test_the_first_in_the_log_stands_whole(tmp_path: Path, chain: str, batches: list[int] | None) -> None:
+    log, kicks = CHAINS[chain]
+    with fold(log, path=tmp_path / "a.duckdb", batches=batches) as folded:
+        assert folded.ask(USER, "kicks_summary")[0].total_kicks == kicks
+
+
+def test_however_far_apart(tmp_path: Path) -> None:
+    first = gift(1, "first", "key")
+    between = [gift(0, str(number)) for number in range(3_000)]
+    with fold([first, *between], path=tmp_path / "a.duckdb", batches=[500] * 6) as folded:
+        folded.more([gift(2, "first"), gift(4, "other", "key"), gift(8, "new")])
+        assert folded.ask(USER, "kicks_summary")[0].total_kicks == 9
+        assert folded.commits[-1].duplicates == 2
+
+
+def test_equal_hashes_of_different_keys_are_no_duplicates(tmp_path: Path) -> None:
+    with fold([gift(1, "a")], path=tmp_path / "a.duckdb") as folded:
+        folded.session.execute("UPDATE seen SET hash = hash('kick:b')")
+        folded.more([gift(2, "b")])
+        assert folded.ask(USER, "kicks_summary")[0].total_kicks == 3
