@@ -128,6 +128,8 @@ class ApiRoom:
                 ok.inc()
             else:
                 telemetry.API_REQUESTS.labels(name, str(response.status)).inc()
+                if response.status == 408:
+                    await _hang_up(request, response)
             seconds.observe(time.perf_counter() - started_s)
             return response
 
@@ -244,7 +246,7 @@ class ApiRoom:
     async def _openapi(self, request: web.Request) -> web.Response:
         params.parse(OPENAPI.parameters, request.query)
         packed = accepts_gzip(request.headers.get("Accept-Encoding"))
-        headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache", "Vary": self._cors.vary}
+        headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache", "Vary": self._cors.vary, "Server": SERVER}
         if packed:
             headers["Content-Encoding"] = "gzip"
         response = web.Response(body=self._document_gzip if packed else self._document, headers=headers)
@@ -253,7 +255,7 @@ class ApiRoom:
         return response
 
     def _options(self, request: web.Request, methods: tuple[str, ...]) -> web.Response:
-        headers = {"Allow": ", ".join(methods), "Vary": self._cors.vary}
+        headers = {"Allow": ", ".join(methods), "Vary": self._cors.vary, "Server": SERVER}
         return web.Response(status=204, headers=headers | self._cors.preflight(request.headers.get("Origin"), methods))
 
     def _failure(self, request: web.Request, exc: Exception, name: str) -> web.Response:
@@ -266,6 +268,7 @@ class ApiRoom:
             problem = Problem(500, "internal_error", "Something went wrong on our side; the request may be sent again.")
         response = problem_response(problem, request)
         response.headers["Vary"] = self._cors.vary
+        response.headers["Server"] = SERVER
         response.headers.update(self._cors.constant)
         self._allow_origin(request, response)
         return response
@@ -298,6 +301,13 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
 
 def _always(partition: int) -> bool:
     return True
+
+
+async def _hang_up(request: web.Request, response: web.StreamResponse) -> None:
+    # aiohttp would wait for the rest of the body before it closes; this sender has been waited for already.
+    await response.prepare(request)
+    await response.write_eof()
+    request.protocol.force_close()
 
 
 async def _not_found(request: web.Request) -> web.Response:

@@ -9,12 +9,12 @@ from msgspec import Struct
 from multidict import MultiMapping
 
 from schemas.errors import Problem
-from schemas.openapi import MIN_POSITION_PATTERN, Parameter
+from schemas.openapi import POSITION_PATTERN, Parameter
 
 LIMIT_MAX = 100
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
-_MIN_POSITION = re.compile(MIN_POSITION_PATTERN)
+_MIN_POSITION = re.compile(rf"{POSITION_PATTERN}( *, *{POSITION_PATTERN})*")
 
 
 class Parameters(Struct, frozen=True):

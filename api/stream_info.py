@@ -10,7 +10,8 @@ import asyncio
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import ClientError, web
+from aiohttp.http import HttpProcessingError
 
 from schemas.answers import StreamInfoChange
 from schemas.errors import Problem
@@ -19,7 +20,7 @@ BODY_MAX_BYTES = 65_536
 BODY_TIMEOUT_S = 10.0
 
 
-async def read_change(request: web.Request, *, timeout_s: float = BODY_TIMEOUT_S) -> StreamInfoChange:
+async def read_change(request: web.Request) -> StreamInfoChange:
     """The change asked for, once the body is complete.
 
     Raises Problem 415, 413, 408, 400 `malformed_body`, 422 `invalid_body` (the first that holds, in this order).
@@ -28,27 +29,29 @@ async def read_change(request: web.Request, *, timeout_s: float = BODY_TIMEOUT_S
         raise Problem(415, "unsupported_media_type", "The body must be sent as Content-Type: application/json.")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Problem(415, "unsupported_media_type", "The body must be sent without a Content-Encoding.")
-    body = await _body(request, timeout_s)
+    body = await _body(request)
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Problem(400, "malformed_body", "The body is not JSON in UTF-8.") from exc
     return _change(value)
 
 
-async def _body(request: web.Request, timeout_s: float) -> bytes:
+async def _body(request: web.Request) -> bytes:
     too_large = Problem(413, "body_too_large", f"The body is larger than {BODY_MAX_BYTES} bytes.")
     if (request.content_length or 0) > BODY_MAX_BYTES:
         raise too_large
     body = bytearray()
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(BODY_TIMEOUT_S):
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > BODY_MAX_BYTES:
                     raise too_large
     except TimeoutError as exc:
-        raise Problem(408, "request_timeout", f"The body was not complete within {timeout_s:g} seconds.") from exc
+        raise Problem(408, "request_timeout", f"The body was not complete within {BODY_TIMEOUT_S:g} seconds.") from exc
+    except (ClientError, HttpProcessingError, ConnectionError) as exc:
+        raise Problem(400, "malformed_body", "The body ended before it was complete.") from exc
     return bytes(body)
 
 

@@ -15,7 +15,8 @@ from msgspec import Struct
 from schemas.answers import Failure, Success
 from schemas.problems import PROBLEMS, ProblemKind
 
-MIN_POSITION_PATTERN = r"^[0-9]{1,9}:[0-9]{1,18}( *, *[0-9]{1,9}:[0-9]{1,18})*$"
+POSITION_PATTERN = r"[0-9]{1,9}:[0-9]{1,18}"
+"""`partition:position`, one item of Streamkit-Min-Position."""
 
 
 class Parameter(Struct, frozen=True):
@@ -130,10 +131,10 @@ _MIN_POSITION = {
     "name": "Streamkit-Min-Position",
     "in": "header",
     "required": False,
-    "description": "Read your writes: the answer reflects this position or a later one. Comma-separated for several "
+    "description": "Read your writes: the answer reflects this position (`0:1234`) or a later one. Comma-separated for several "
     "partitions; those of other partitions than the broadcaster's are ignored. Waits up to 2 seconds, then 503.",
-    "schema": {"type": "string", "pattern": MIN_POSITION_PATTERN},
-    "example": "0:1",
+    "schema": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": f"^{POSITION_PATTERN}$"}},
+    "style": "simple",
 }
 
 _SECURITY_SCHEMES = {
@@ -173,6 +174,8 @@ def build_document(operations: Sequence[Operation]) -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(
         [*types, *bodies, Success, Failure], ref_template="#/components/schemas/{name}"
     )
+    for body in bodies:
+        components[body.__name__]["minProperties"] = 1  # msgspec has no word for it
     data_schemas = iter(schemas)
     envelope = components.pop("Success")
     paths: dict[str, Any] = {}

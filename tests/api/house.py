@@ -28,7 +28,7 @@ from streamkit.directory import Directory
 from streamkit.issuing import issue_client, issue_token
 from streamkit.keys import Keys
 from streamkit.lifecycle import Server, serve
-from streamkit.reads import Answer, Change, Question
+from streamkit.reads import Answer, Change, Question, ReadModels
 
 KEYS = Keys.derive(bytes(range(32)))
 AT = datetime(2026, 6, 6, tzinfo=UTC)
@@ -226,11 +226,16 @@ class Reply(Struct, frozen=True):
 
 @asynccontextmanager
 async def serving(
-    house: House, *, timezone: tzinfo = UTC, rate_limit: float = 0.0, cors_origins: Sequence[str] = ("*",)
+    house: House,
+    *,
+    reads: ReadModels | None = None,
+    timezone: tzinfo = UTC,
+    rate_limit: float = 0.0,
+    cors_origins: Sequence[str] = ("*",),
 ) -> AsyncIterator[House]:
-    """Serve the room over real HTTP on loopback."""
+    """Serve the room over real HTTP on loopback, on other read models than the told ones when `reads` are given."""
     house.room = ApiRoom(
-        house.reads,
+        reads or house.reads,
         house.directory,
         house.credentials,
         house.soft,
@@ -240,7 +245,9 @@ async def serving(
     )
     await house.room.start()
     house.server = await serve(build_app(house.room), "127.0.0.1", 0)
-    house.session = aiohttp.ClientSession(house.server.url, auto_decompress=False)
+    house.session = aiohttp.ClientSession(
+        house.server.url, auto_decompress=False, skip_auto_headers=["Accept-Encoding"]
+    )
     try:
         yield house
     finally:

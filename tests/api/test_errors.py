@@ -107,6 +107,12 @@ async def test_insufficient_scope(house: House) -> None:
     check(reply, "insufficient_scope", "/api/public/v2/stream-info")
 
 
+@pytest.mark.parametrize("body", [b"{", b"", b"\xff", b'{"title":"\xff"}', b'{"\xff":1}', b'{"title":"\xed\xa0\x80"}'])
+async def test_a_body_that_is_not_json_in_utf8(house: House, body: bytes) -> None:
+    reply = await house.get("stream-info", "POST", headers={"Content-Type": "application/json"}, data=body)
+    check(reply, "malformed_body", "/api/public/v2/stream-info")
+
+
 async def test_rate_comes_after_scope_and_before_parameters() -> None:
     async with serving(House(), rate_limit=0.5) as house:
         writer = house.issue(scopes=["stream-info:write"])

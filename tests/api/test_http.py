@@ -133,6 +133,18 @@ async def test_no_rate_headers_without_a_limit(house: House) -> None:
     assert not {"RateLimit", "RateLimit-Policy"} & set((await house.get("kicks")).headers)
 
 
+async def test_no_answer_names_the_software_beneath(house: House) -> None:
+    for path, method in (
+        ("kicks", "GET"),
+        ("kicks", "HEAD"),
+        ("kicks", "OPTIONS"),
+        ("none", "GET"),
+        ("kicks?limit=0", "GET"),
+    ):
+        assert (await house.get(path, method)).headers["Server"] == "StreamKit"
+    assert (await house.get("/api/public/openapi")).headers["Server"] == "StreamKit"
+
+
 async def test_answers_are_private(house: House) -> None:
     assert (await house.get("kicks")).headers["Cache-Control"] == "private, no-cache"
 
