@@ -62,7 +62,7 @@ class RemoteReadModels:
         self._log_id = log_id
         self._owners: dict[int, str] = {}
         self._learning: asyncio.Task[None] | None = None
-        self._learnt_s = 0.0
+        self._learnt_s = -_LEARN_EVERY_S
         self._refused: set[str] = set()
         self._callbacks: list[Callable[[Change], None]] = []
         self._session: aiohttp.ClientSession | None = None
@@ -161,14 +161,14 @@ class RemoteReadModels:
         return decoder
 
     async def _learn(self) -> None:
-        """Ask every projector what it owns: one round at a time, shared, and not more often than ten a second."""
+        """Ask every projector what it owns: one round at a time, shared by all who wait, at most ten a second."""
         if self._learning is None or self._learning.done():
-            if time.monotonic() - self._learnt_s < _LEARN_EVERY_S and self._learnt_s:
-                return
             self._learning = asyncio.create_task(self._learn_all(), name="learn partition owners")
         await asyncio.shield(self._learning)
 
     async def _learn_all(self) -> None:
+        # Too early is waited out, never skipped: whoever asks has just seen that what was learnt no longer holds.
+        await asyncio.sleep(self._learnt_s + _LEARN_EVERY_S - time.monotonic())
         found = await asyncio.gather(*(self._positions(url) for url in self._urls))
         owners: dict[int, tuple[int, str]] = {}
         for url, positions in zip(self._urls, found, strict=True):

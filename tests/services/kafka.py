@@ -5,17 +5,20 @@ The jars come once, by `mvn dependency:copy-dependencies` over the pom.xml besid
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from tests.services.process import ServerProcess, free_port
 
 _HERE = Path(__file__).parent
 _JARS = _HERE / ".cache" / "kafka"
+_READY_S = 30.0
 
 HOW_TO_ENABLE = (
     "no Kafka: run `apt-get install -y default-jre-headless maven`, or set STREAMKIT_TEST_KAFKA=host:port to a broker"
@@ -77,10 +80,24 @@ class KafkaBroker:
 
 
 async def delete_topics(bootstrap: str) -> None:
-    """Delete every topic of ours, so that the next log made there is a new one."""
+    """Delete every topic of ours, so that the next log made there is a new one.
+
+    A broker that was just started takes connections before it names itself as a node; a client that came too early
+    does not ask again, so another one does. Raises TimeoutError after 30 s of that.
+    """
+    async with asyncio.timeout(_READY_S):
+        while True:
+            try:
+                await _delete_topics(bootstrap)
+                return
+            except (NodeNotReadyError, KafkaConnectionError):
+                await asyncio.sleep(0.1)
+
+
+async def _delete_topics(bootstrap: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
     try:
+        await admin.start()
         while ours := [topic for topic in await admin.list_topics() if topic.startswith("streamkit.")]:
             await admin.delete_topics(ours)
     finally:
