@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from projector.session import Session
 from schemas.event import SCHEMA_VERSION, Platform, upcast
-from schemas.kinds import KIND_STRUCTS
+from schemas.kinds import KIND_STRUCTS, MAX_MONTHS, MAX_QUANTITY
 
 _COLUMNS = """(
     position BIGINT, event_id VARCHAR, natural_key VARCHAR, type VARCHAR, platform VARCHAR, user_id BIGINT,
@@ -71,7 +71,7 @@ class Heads(Struct, frozen=True):
 
 
 _head = msgspec.json.Decoder(Head)
-_Quantity = Annotated[int, Meta(ge=-(1 << 40), le=1 << 40)]
+_Quantity = Annotated[int, Meta(ge=-MAX_QUANTITY, le=MAX_QUANTITY)]
 """Beyond it a sum could leave 64 bits, and then no settling would succeed any more."""
 
 
@@ -85,7 +85,7 @@ class _Gifts(Struct, frozen=True, gc=False):
 
 
 class _Renewal(Struct, frozen=True, gc=False):
-    months: Annotated[int, Meta(ge=0, le=1200)] | None = None
+    months: Annotated[int, Meta(ge=0, le=MAX_MONTHS)] | None = None
 
 
 class _Snapshot(Struct, frozen=True, gc=False):
@@ -126,7 +126,7 @@ def read_heads(positions: Sequence[int], values: Sequence[bytes]) -> Heads:
             if head.type in _measured:
                 _measured[head.type].decode(value)
             text = value.decode()
-        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, UnicodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, KeyError, TypeError, UnicodeError, RecursionError) as error:
             raise BadRecord(position, f"not an event: {type(error).__name__}") from error
         if head.type not in KIND_STRUCTS:
             raise BadRecord(position, "not an event: unknown type")

@@ -12,6 +12,13 @@ from typing import Literal
 
 from msgspec import Struct
 
+MAX_QUANTITY = 1 << 40
+"""Kicks, bits and gifts of one event: far above any real one, and sums of them stay within 64 bits. A codec that let
+more through would have it acknowledged first and refused by the fold afterwards."""
+
+MAX_MONTHS = 1200
+"""Of a subscription: an expiry further ahead is no date any more."""
+
 RedemptionStatus = Literal["pending", "accepted", "rejected"]
 
 

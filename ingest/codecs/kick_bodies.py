@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from ingest.codecs.values import Amount, Count, Id, Price
+from ingest.codecs.values import Amount, Count, Id, Months, Price
 
 
 class Badge(Struct, gc=False):
@@ -87,7 +87,7 @@ class Subscription(Struct, gc=False):
 
     broadcaster: Broadcaster
     subscriber: User | None
-    duration: Count
+    duration: Months
     created_at: str | None
     expires_at: str | None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from ingest.codecs.values import Amount, Count, Id, Price
+from ingest.codecs.values import Amount, Count, Id, Months, Price
 
 
 class Condition(Struct, gc=False):
@@ -131,10 +131,10 @@ class SubscriptionMessage(OfUser, kw_only=True, gc=False):
     """`channel.subscription.message`: a viewer shares that they renewed."""
 
     tier: str
-    cumulative_months: Count | None
+    cumulative_months: Months | None
     message: Text | None = None
-    streak_months: Count | None = None
-    duration_months: Count | None = None
+    streak_months: Months | None = None
+    duration_months: Months | None = None
 
 
 class Cheer(OfUser, kw_only=True, gc=False):

@@ -9,17 +9,22 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from schemas.kinds import MAX_MONTHS, MAX_QUANTITY
+
 Id = int | str
 """A platform's id in a body: Kick's int64 or Twitch's numeric string; `id_text` makes a string of it."""
 
-Amount = Annotated[int, Meta(ge=1, le=2**53 - 1)]
-"""Kicks, bits: at least one, and a number that JavaScript consumers read exactly."""
+Amount = Annotated[int, Meta(ge=1, le=MAX_QUANTITY)]
+"""Kicks, bits: at least one."""
+
+Months = Annotated[int, Meta(ge=0, le=MAX_MONTHS)]
+"""How long a subscription was bought for or lasts."""
 
 Price = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """Channel points; a reward may be free."""
 
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-"""Months, viewers, offsets, subscriptions."""
+"""Viewers, offsets, subscriptions."""
 
 BODY_TIME_AHEAD = timedelta(minutes=5)
 """A body time further than this after the header's is replaced by the header's."""
