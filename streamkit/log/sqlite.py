@@ -188,7 +188,7 @@ class _Database:
         size = 0
         with _told():
             cursor = self._db.execute(
-                f"SELECT next - 1, key, value FROM {table} WHERE next > ? ORDER BY next LIMIT ?",  # noqa: S608
+                f"SELECT next - 1, key, CAST(value AS BLOB) FROM {table} WHERE next > ? ORDER BY next LIMIT ?",  # noqa: S608
                 (read.position, read.limit),
             )
             while size < _MAX_BATCH_BYTES and (rows := cursor.fetchmany(_ROWS_PER_FETCH)):

@@ -41,6 +41,15 @@ async def test_the_files_are_for_their_owner_alone(log: SqliteLog, path: Path) -
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
+async def test_a_value_put_there_by_another_program_is_read_as_bytes(log: SqliteLog, path: Path) -> None:
+    """Whatever its type in the file: what to make of it is the fold's to say, not the reader's to die of."""
+    other = sqlite3.connect(path)
+    with other:
+        other.executemany("INSERT INTO events_0 (key, value) VALUES (?, ?)", [("1", "text"), ("1", 42)])
+    other.close()
+    assert (await log.read(EVENTS, 0, 0, wait_s=WAIT_S)).values == [b"text", b"42"]
+
+
 async def test_many_appends_share_a_transaction(log: SqliteLog, path: Path) -> None:
     """Group commit: 2,000 appends from one loop are few commits, as another connection counts them."""
     watcher = sqlite3.connect(path)
