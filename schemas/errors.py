@@ -1,9 +1,8 @@
-"""The error tree, named by what to do next.
+"""The error tree, named by what to do next. A verified delivery that is no event is no error: ingest parks it.
 
     StreamkitError
     ├── Refuse          the sender's fault: answer 4xx, keep nothing
     │   └── Problem     a refusal of the public API, with its machine code
-    ├── Park            verified, but not (yet) an event: keep it verbatim in the dead letters, answer 2xx
     ├── Retry           ours, and passing: answer 503, try again
     │   └── LogUnavailable
     └── Stop            ours, and an operator must act: say what and how, exit
@@ -55,15 +54,6 @@ class Problem(Refuse):
         self.code = code
         self.headers = headers or {}
         self.errors = errors
-
-
-class Park(StreamkitError):
-    """A verified delivery that is no event (yet). `detail` says what did not fit, without payload text."""
-
-    def __init__(self, reason: ParkReason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason: ParkReason = reason
-        self.detail = detail
 
 
 class Retry(StreamkitError):
