@@ -50,8 +50,8 @@ FILTERED = (
 )
 
 
-def measure(scratch: Path, *, count: int) -> list[Row]:
-    """Memory and uncached GET rows at `count` events."""
+def measure(scratch: Path, *, count: int, clients: int = BROADCASTERS) -> list[Row]:
+    """Memory and uncached GET rows at `count` events; `clients` of the broadcasters ask."""
     deployment = Deployment(scratch / "big")
     deployment.env["STREAMKIT_INTERNAL_TOKEN"] = TOKEN
     path = deployment.data_dir / "log.sqlite"
@@ -64,8 +64,8 @@ def measure(scratch: Path, *, count: int) -> list[Row]:
             asyncio.run(_append(path, itertools.islice(records, upto)))
             _wait_folded(up.port)
             memory.append(resident_mib(up.pid))
-        seeds = _ask_all(up.port, credentials, SEED_PATHS)
-        filtered = _ask_all(up.port, credentials[:200], FILTERED)
+        seeds = _ask_all(up.port, credentials[:clients], SEED_PATHS)
+        filtered = _ask_all(up.port, credentials[: min(clients, 200)], FILTERED)
     growth = memory[1] / memory[0] - 1
     at = f"{count:,} events"
     return [

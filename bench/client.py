@@ -26,18 +26,18 @@ class Client:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> http.client.HTTPResponse:
         """The answer, its body read (`.read()` is empty now). Raises RuntimeError when it is no 2xx."""
+        return self._exchange(method, path, headers, body)[0]
+
+    def get(self, path: str, headers: Mapping[str, str]) -> bytes:
+        """The body of a GET. Raises RuntimeError when it is no 2xx."""
+        return self._exchange("GET", path, headers, None)[1]
+
+    def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         self._connection.request(method, path, body=body, headers=dict(headers))
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path} answered {answer.status}: {text[:300]!r}")
-        return answer
-
-    def get(self, path: str, headers: Mapping[str, str]) -> bytes:
-        """The body of a GET. Raises RuntimeError when it is no 2xx."""
-        self._connection.request("GET", path, headers=dict(headers))
-        answer = self._connection.getresponse()
-        text = answer.read()
-        if answer.status >= 300:
-            raise RuntimeError(f"GET {path} answered {answer.status}: {text[:300]!r}")
-        return text
+        return answer, text
