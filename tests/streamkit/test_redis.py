@@ -110,7 +110,8 @@ async def test_ids_are_known_to_other_processes_of_the_log_and_to_no_other_log(r
     assert await other_log.known("kick:1") is None
 
 
-async def test_many_are_asked_at_once(redis_url: str, opened: Opener) -> None:
+async def test_many_are_asked_at_once(redis_url: str, opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit.redis._ANSWER_S", DEADLINE_S)  # how soon is another test's question
     here, there = await opened(redis_url, "many"), await opened(redis_url, "many")
     for number in range(3000):
         here.remember(f"kick:{number}", f"0:{number + 1}")
