@@ -195,6 +195,16 @@ async def test_a_server_that_is_not_there_at_the_start_is_found_later(
     await until(lambda: state.connected)
 
 
+async def test_it_can_be_closed_at_any_turn_of_the_loop(redis_url: str) -> None:
+    """Before Python 3.12 the client loses a cancellation that comes just when it has sent SUBSCRIBE."""
+    for turns in range(40):
+        state = await open_soft_state(redis_url, "any-turn")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(DEADLINE_S):
+            await state.close()
+
+
 async def test_a_full_server_counts_as_away(redis_server: RedisServer, opened: Opener) -> None:
     state = await opened(redis_server.url, "full")
     assert isinstance(state, Shared)
