@@ -131,7 +131,8 @@ async def _main(job: Job) -> Result:
     await asyncio.gather(
         *(loop.create_connection(lambda: _Connection(run), "127.0.0.1", job.port) for _ in range(job.connections))
     )
-    await asyncio.wait_for(run.done, job.seconds + 30)
+    async with asyncio.timeout(job.seconds + 30):
+        await run.done
     took = time.perf_counter() - run.started
     return result_of(run.latencies, run.statuses, took)
 

@@ -146,7 +146,8 @@ class _ReadPort:
                 await response.write(_line(Change(partition=partition, position=position, user_ids=frozenset())))
             while True:
                 try:
-                    change = await asyncio.wait_for(queue.get(), KEEPALIVE_S)
+                    async with asyncio.timeout(KEEPALIVE_S):
+                        change = await queue.get()
                 except TimeoutError:
                     await response.write(b"\n")
                     continue

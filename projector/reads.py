@@ -95,6 +95,7 @@ class Reads:
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiters[partition], (position, next(self._order), reached))
         try:
-            await asyncio.wait_for(reached, wait_s)
+            async with asyncio.timeout(wait_s):
+                await reached
         except TimeoutError:
             raise behind from None

@@ -353,7 +353,8 @@ class Directory:
             self._refreshes.add(self._next_refresh)
             self._next_refresh.add_done_callback(self._refreshes.discard)
         try:
-            return await asyncio.wait_for(asyncio.shield(self._next_refresh), REFRESH_WAIT_S)
+            async with asyncio.timeout(REFRESH_WAIT_S):
+                return await asyncio.shield(self._next_refresh)
         except TimeoutError:
             return False
 

@@ -104,7 +104,8 @@ class MemoryLog:
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.add(waiter)
         try:
-            await asyncio.wait_for(waiter, deadline - loop.time())
+            async with asyncio.timeout_at(deadline):
+                await waiter
         except TimeoutError:
             return False
         finally:

@@ -231,9 +231,11 @@ async def test_a_reader_that_waits_is_woken_by_an_append(home: Home) -> None:
     elsewhere = asyncio.create_task(log.read(CONTROL, 0, (await log.ends(CONTROL))[0], wait_s=WAIT_S))
     await asyncio.sleep(0)
     await log.append(EVENTS, [record("now")])
-    assert (await asyncio.wait_for(waiting, WAIT_S / 2)).values == [b"now"]
+    async with asyncio.timeout(WAIT_S / 2):
+        assert (await waiting).values == [b"now"]
     await log.append(CONTROL, [record("there")])
-    assert (await asyncio.wait_for(elsewhere, WAIT_S / 2)).values == [b"there"]
+    async with asyncio.timeout(WAIT_S / 2):
+        assert (await elsewhere).values == [b"there"]
 
 
 async def test_many_readers_wait_at_places_of_their_own(home: Home) -> None:
