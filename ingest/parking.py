@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.dead_letter import DeadLetter, encode_dead_letter
+from schemas.errors import UNREADABLE
 from streamkit import telemetry
 from streamkit.log.protocol import DEAD_LETTERS, EventLog, Record
 
@@ -122,7 +123,7 @@ class DeadLetterBox:
     def _learn(self, value: bytes) -> None:
         try:
             letter = _kept.decode(value)
-        except msgspec.MsgspecError:  # written by a newer build: its bytes count all the same
+        except UNREADABLE:  # written by a newer build: its bytes count all the same
             self.bytes_kept += len(value)
             return
         key = _key(letter.event_id, letter.reason)

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from projector.staging import BadRecord
 from schemas.dead_letter import DeadLetter, encode_dead_letter
+from schemas.errors import UNREADABLE
 from schemas.event import utc_now
 from streamkit import telemetry
 from streamkit.log.protocol import Record
@@ -109,7 +110,7 @@ def dead_letter(partition: int, position: int, value: bytes, error: Exception) -
 def _readable(value: bytes) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(value)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}
 

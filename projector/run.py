@@ -23,7 +23,8 @@ from projector.poison import PartitionStopped, Records, Run, dead_letter
 from projector.reads import Reads
 from projector.session import ENVIRONMENT
 from projector.staging import BadRecord
-from schemas.errors import LogClosed, Retry
+from schemas.control import AwareTime
+from schemas.errors import UNREADABLE, LogClosed, Retry
 from schemas.event import utc_now
 from streamkit import telemetry
 from streamkit.log.protocol import DEAD_LETTERS, EVENTS, EventLog
@@ -36,7 +37,7 @@ READ_WAIT_S = 5.0
 LONGEST_PAUSE_S = 0.02
 LONGEST_BACKOFF_S = 5.0
 
-_received = msgspec.json.Decoder(msgspec.defstruct("_Received", [("received_at", datetime)]))
+_received = msgspec.json.Decoder(msgspec.defstruct("_Received", [("received_at", AwareTime)]))
 
 
 class Lag(Struct, frozen=True):
@@ -243,6 +244,6 @@ class PartitionFold:
 def _received_at(value: bytes) -> datetime | None:
     try:
         received: datetime = _received.decode(value).received_at  # type: ignore[attr-defined]
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     return received

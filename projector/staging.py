@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from projector.session import Session
+from schemas.errors import UNREADABLE
 from schemas.event import SCHEMA_VERSION, Platform, upcast
 from schemas.kinds import KIND_STRUCTS, MAX_MONTHS, MAX_QUANTITY
 
@@ -126,7 +127,7 @@ def read_heads(positions: Sequence[int], values: Sequence[bytes]) -> Heads:
             if head.type in _measured:
                 _measured[head.type].decode(value)
             text = value.decode()
-        except (msgspec.MsgspecError, KeyError, TypeError, UnicodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise BadRecord(position, f"not an event: {type(error).__name__}") from error
         if head.type not in KIND_STRUCTS:
             raise BadRecord(position, "not an event: unknown type")

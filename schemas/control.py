@@ -113,5 +113,5 @@ def encode_control(event: ControlEvent) -> bytes:
 
 
 def decode_control(value: bytes) -> ControlEvent:
-    """The typed control event. Raises msgspec.ValidationError for a type this build does not know."""
+    """The typed control event. Raises one of UNREADABLE (schemas/errors.py), also for a type this build does not know."""
     return _decoder.decode(value)

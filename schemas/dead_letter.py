@@ -41,5 +41,5 @@ def encode_dead_letter(letter: DeadLetter) -> bytes:
 
 
 def decode_dead_letter(value: bytes) -> DeadLetter:
-    """The typed dead letter. Raises msgspec.ValidationError."""
+    """The typed dead letter. Raises one of UNREADABLE (schemas/errors.py)."""
     return _decoder.decode(value)

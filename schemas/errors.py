@@ -17,7 +17,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 ParkReason = Literal["unknown_type", "malformed", "unknown_broadcaster", "fold_failed"]
+
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What decoding a record raises when its bytes are not what they should be, whatever they are instead."""
 
 
 class StreamkitError(Exception):

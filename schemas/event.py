@@ -84,7 +84,7 @@ def encode_event(event: Event) -> bytes:
 def upcast(value: bytes) -> bytes:
     """The record's JSON in the current version; the same bytes when it is current already.
 
-    Raises msgspec.MsgspecError or KeyError for bytes that are no event of any known version.
+    Raises one of UNREADABLE (schemas/errors.py) for bytes that are no event of any known version.
     """
     version: int = _version.decode(value).schema_version  # type: ignore[attr-defined]
     if version == SCHEMA_VERSION:
@@ -92,8 +92,11 @@ def upcast(value: bytes) -> bytes:
     if not 1 <= version <= SCHEMA_VERSION:
         raise msgspec.ValidationError(f"schema_version {version}: this build knows 1 to {SCHEMA_VERSION}")
     event = msgspec.json.decode(value)
-    for step in range(version, SCHEMA_VERSION):
-        event = UPCASTERS[step](event)
+    try:
+        for step in range(version, SCHEMA_VERSION):
+            event = UPCASTERS[step](event)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise msgspec.ValidationError(f"this is no event of schema_version {version}") from error
     event["schema_version"] = SCHEMA_VERSION
     return _encoder.encode(event)
 

@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas import control
-from schemas.errors import LogClosed, LogUnavailable
+from schemas.errors import UNREADABLE, LogClosed, LogUnavailable
 from streamkit import telemetry
 from streamkit.log.protocol import CONTROL, Batch, EventLog
 
@@ -146,7 +145,7 @@ class Directory:
         """Fold one record; whether it took effect (False: an earlier record stands against it, or it is unknown)."""
         try:
             event = control.decode_control(value)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             self.skipped += 1
             return False
         changed = self._fold(event)

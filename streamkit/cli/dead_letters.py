@@ -9,8 +9,9 @@ import click
 from msgspec import Struct
 
 from schemas.dead_letter import DeadLetter, decode_dead_letter
+from schemas.errors import UNREADABLE
 from streamkit.cli.common import Failure, emit, json_option, opened_log, run, table
-from streamkit.cli.records import read_to_end
+from streamkit.cli.records import read_to_end, say_unreadable
 from streamkit.log.protocol import DEAD_LETTERS, EventLog
 from streamkit.settings import Settings
 
@@ -72,7 +73,10 @@ def show(position: int, as_json: bool) -> None:
             batch = await log.read(DEAD_LETTERS, 0, position, limit=1)
             if batch.positions[:1] != [position]:
                 raise Failure(f"There is no dead letter at {position}; `streamkit dead-letters list` shows them.")
-            return decode_dead_letter(batch.values[0])
+            try:
+                return decode_dead_letter(batch.values[0])
+            except UNREADABLE:
+                raise Failure(f"The record at {position} is no dead letter that this build can read.") from None
 
     letter = run(work, as_json=as_json)
     document = _document(position, letter)
@@ -89,7 +93,11 @@ async def distinct_letters(log: EventLog) -> list[Kept]:
     seen: set[tuple[object, ...]] = set()
     kept = []
     async for entry in read_to_end(log, DEAD_LETTERS, 0):
-        letter = decode_dead_letter(entry.value)
+        try:
+            letter = decode_dead_letter(entry.value)
+        except UNREADABLE:
+            say_unreadable(DEAD_LETTERS, entry)
+            continue
         if letter.reason == "fold_failed":
             what: tuple[object, ...] = (letter.reason, letter.partition, letter.position)
         else:

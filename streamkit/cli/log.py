@@ -10,9 +10,12 @@ from typing import Any
 
 import click
 import msgspec
+from msgspec import Struct
 
+from schemas.control import AwareTime
+from schemas.errors import UNREADABLE
 from streamkit.cli.common import emit, emit_json, json_option, opened_log, run, table
-from streamkit.cli.records import Entry, entries, read_to_end
+from streamkit.cli.records import Entry, entries, read_to_end, say_unreadable
 from streamkit.log.protocol import EVENTS, EventLog, PartitionInfo, partition_of
 from streamkit.settings import Settings
 
@@ -58,7 +61,7 @@ def info(as_json: bool) -> None:
 @click.option("--jsonl", is_flag=True, help="One JSON object a line: the event, its partition and position.")
 @json_option
 def tail(follow: bool, user_id: int | None, kind: str | None, last: int | None, jsonl: bool, as_json: bool) -> None:
-    """The newest events, oldest first.
+    """The newest events, oldest first. A record that is no event is named on stderr and passed over.
 
     \b
     Example:
@@ -89,6 +92,14 @@ def tail(follow: bool, user_id: int | None, kind: str | None, last: int | None, 
     events = run(work, as_json=as_json)
     if as_json:
         emit_json(events)
+
+
+class _Shape(Struct):
+    """What a line needs of an event, of whatever version."""
+
+    received_at: AwareTime
+    actor: dict[str, Any] | None = None
+    data: dict[str, Any] = {}
 
 
 class _Tail:
@@ -138,7 +149,13 @@ class _Tail:
             position = batch.next_position
 
     def _chosen(self, entry: Entry) -> Iterator[dict[str, Any]]:
-        event = {"partition": entry.partition, "position": entry.position, **msgspec.json.decode(entry.value)}
+        try:
+            found: dict[str, Any] = msgspec.json.decode(entry.value)
+            msgspec.convert(found, _Shape)
+        except UNREADABLE:
+            say_unreadable(EVENTS, entry)
+            return
+        event = {"partition": entry.partition, "position": entry.position, **found}
         if self._user_id in (None, event.get("user_id")) and self._kind in (None, event.get("type")):
             yield event
 

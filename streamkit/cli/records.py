@@ -1,9 +1,10 @@
-"""Reading a topic from a command: to its present end, in order."""
+"""Reading a topic from a command: to its present end, in order, past what cannot be read."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import click
 from msgspec import Struct
 
 from streamkit.log.protocol import Batch, EventLog
@@ -35,3 +36,9 @@ async def read_to_end(log: EventLog, topic: str, partition: int, start: int = 0)
         if batch.next_position == position:
             return  # what lies between here and the end is no record
         position = batch.next_position
+
+
+def say_unreadable(topic: str, entry: Entry) -> None:
+    """One sentence on stderr about a record that is passed over."""
+    place = f"{entry.partition}:{entry.position} of {topic}"
+    click.echo(f"streamkit: The record at {place} is not one that this build can read; it is passed over.", err=True)

@@ -9,11 +9,11 @@ import aiohttp
 import click
 import msgspec
 
-from schemas.errors import BadSettings, LogUnavailable
+from schemas.errors import UNREADABLE, BadSettings, LogUnavailable
 from schemas.event import decode_event
 from streamkit.addresses import DEFAULT_API_URL, DEFAULT_INGEST_URL, DEFAULT_PROJECTOR_URL, announced_urls
 from streamkit.cli.common import EXIT_UNREACHABLE, emit, fail, json_option, opened_log, run, table
-from streamkit.cli.records import read_to_end
+from streamkit.cli.records import read_to_end, say_unreadable
 from streamkit.keys import keys_of
 from streamkit.log.protocol import DEAD_LETTERS, EVENTS, EventLog
 from streamkit.settings import Settings
@@ -115,8 +115,9 @@ async def _last_events(log: EventLog) -> dict[str, str | None]:
         async for entry in read_to_end(log, EVENTS, partition, max(0, end - LOOK_BACK)):
             try:
                 event = decode_event(entry.value)
-            except (msgspec.MsgspecError, KeyError):
-                continue  # a newer build's
+            except UNREADABLE:
+                say_unreadable(EVENTS, entry)
+                continue
             at = event.received_at.isoformat()
             last[event.platform] = max(last.get(event.platform) or "", at)
     return last

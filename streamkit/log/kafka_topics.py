@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-import msgspec
-
 from schemas.control import LogCreated, decode_control
-from schemas.errors import LogMisconfigured, LogUnavailable
+from schemas.errors import UNREADABLE, LogMisconfigured, LogUnavailable
 from streamkit.log.protocol import CONTROL, DEAD_LETTERS, EVENTS, VAULT
 
 NEW_EVENTS_PARTITIONS = 4
@@ -64,7 +62,7 @@ def check_partitions(topic: str, found: int, wanted: int) -> None:
 
 def log_id_in(values: Sequence[bytes], bootstrap: str) -> str:
     """The log's id, from the control topic's first record. Raises LogMisconfigured when it is something else."""
-    with suppress(msgspec.MsgspecError, IndexError):
+    with suppress(*UNREADABLE, IndexError):
         event = decode_control(values[0])
         if isinstance(event, LogCreated):
             return event.log_id

@@ -14,6 +14,7 @@ from schemas.errors import LogUnavailable, ParkReason
 from schemas.event import utc_now
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import DEAD_LETTERS, Appended, Record
+from tests.unreadable import UNREADABLE
 
 
 def letter(
@@ -149,3 +150,9 @@ async def test_a_letter_that_is_not_durable_is_not_kept_for_any_of_its_copies() 
     assert letters.bytes_kept == 0
     log.fails = False
     assert await letters.park(letter(1)) == "parked"
+
+
+async def test_a_letter_that_this_build_cannot_read_counts_by_its_bytes() -> None:
+    log = MemoryLog()
+    await log.append(DEAD_LETTERS, [Record("1", value) for value in UNREADABLE])
+    assert (await box(log)).bytes_kept == sum(map(len, UNREADABLE))

@@ -16,6 +16,7 @@ from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import DEAD_LETTERS, EVENTS, Batch, Record
 from streamkit.reads import Change, Question
 from tests.projector.events import ANN, USER, event
+from tests.unreadable import UNREADABLE
 
 SUMMARY = Question(name="kicks_summary")
 DEADLINE_S = 10.0
@@ -123,6 +124,15 @@ async def test_a_poison_record_is_parked_and_the_others_count(log: MemoryLog, pr
         ("fold_failed", 0, at) for at in (1, 3, 5, 7, 9, 11)
     ]
     assert projector.stopped is None
+
+
+@pytest.mark.parametrize("bad", UNREADABLE, ids=range(len(UNREADABLE)))
+async def test_a_record_that_is_none_at_the_head_of_a_batch_is_parked_too(
+    bad: bytes, log: MemoryLog, projector: Projector
+) -> None:
+    position = await put(log, [bad, gift(5)])
+    assert await kicks(projector, position) == 5
+    assert len((await log.read(DEAD_LETTERS, 0, 0)).values) == 1
 
 
 async def test_ten_bad_records_of_one_broadcaster_do_not_stop_the_partition(

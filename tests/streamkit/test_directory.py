@@ -33,6 +33,7 @@ from tests.streamkit.control_records import (
     rotated,
     token,
 )
+from tests.unreadable import UNREADABLE
 
 
 def state(directory: Directory) -> object:
@@ -161,8 +162,7 @@ def test_a_token_of_another_broadcasters_client_is_passed_over() -> None:
         b"not json",
         b'{"type":"broadcaster.removed","at":"2026-06-01T12:00:00","user_id":1}',
         b'{"type":"broadcaster.removed","at":"2026-06-01T12:00:00Z","user_id":"1"}',
-        b"\xff",
-        b"",
+        *UNREADABLE,
     ],
 )
 def test_records_this_build_does_not_know_are_counted_and_passed_over(value: bytes) -> None:

@@ -14,6 +14,7 @@ from streamkit.cli.dead_letters import dead_letters
 from streamkit.log import open_log
 from streamkit.log.protocol import DEAD_LETTERS, Record
 from tests.streamkit.cli.running import Ran, invoke
+from tests.unreadable import UNREADABLE
 
 LETTER = DeadLetter(
     reason="unknown_broadcaster",
@@ -98,3 +99,24 @@ def test_a_letter_that_is_not_there_is_exit_1(tmp_path: Path) -> None:
             "error": f"There is no dead letter at {position}; `streamkit dead-letters list` shows them."
         }
     assert run(tmp_path, "show", "first").exit_code == 2
+
+
+def test_a_record_that_is_no_letter_is_named_and_passed_over(tmp_path: Path) -> None:
+    async def append() -> None:
+        log = await open_log("sqlite:", data_dir=tmp_path / "data")
+        try:
+            values = [*UNREADABLE, encode_dead_letter(LETTER)]
+            await log.append(DEAD_LETTERS, [Record("1", value) for value in values])
+        finally:
+            await log.close()
+
+    asyncio.run(append())
+    ran = run(tmp_path, "list", "--json")
+    assert ran.exit_code == 0
+    assert [one["position"] for one in ran.document] == [len(UNREADABLE)]
+    assert len(ran.err.splitlines()) == len(UNREADABLE)
+    assert " 0:0 of streamkit.dead-letters " in ran.err
+    for position in range(len(UNREADABLE)):
+        shown = run(tmp_path, "show", str(position))
+        assert (shown.exit_code, shown.out) == (1, "")
+        assert f"The record at {position} is no dead letter" in shown.err

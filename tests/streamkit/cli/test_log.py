@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from streamkit.simulation.traffic import traffic
 from tests.program import STREAMKIT
 from tests.simulated import events_of
 from tests.streamkit.cli.running import Ran, environment, invoke
+from tests.unreadable import UNREADABLE
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
@@ -88,6 +90,47 @@ def test_tail_chooses_by_broadcaster_and_type(tmp_path: Path) -> None:
 def test_tail_of_an_empty_log(tmp_path: Path) -> None:
     assert run(tmp_path, "tail", "--json").document == []
     assert run(tmp_path, "tail").out == ""
+
+
+def spoil(folder: Path, values: Sequence[bytes]) -> None:
+    """Append records that are no events."""
+
+    async def append() -> None:
+        log = await open_log("sqlite:", data_dir=folder / "data")
+        try:
+            await log.append(EVENTS, [Record("1", value) for value in values])
+        finally:
+            await log.close()
+
+    asyncio.run(append())
+
+
+@pytest.mark.parametrize("options", [(), ("--last", "100"), ("--jsonl",), ("--json", "--last", "100")])
+def test_a_record_that_is_no_event_is_named_and_passed_over(tmp_path: Path, options: tuple[str, ...]) -> None:
+    before = fill(tmp_path, 3, user_ids=(1,))
+    spoil(tmp_path, UNREADABLE)
+    after = fill(tmp_path, 2, user_ids=(1,))
+    ran = run(tmp_path, "tail", *options)
+    assert ran.exit_code == 0
+    told = ran.document if "--json" in options else ran.out.splitlines()
+    assert len(told) == len(before + after)
+    for position, line in enumerate(ran.err.splitlines(), len(before)):
+        assert f" 0:{position} of streamkit.events " in line
+    assert len(ran.err.splitlines()) == len(UNREADABLE)
+
+
+def test_follow_goes_on_past_a_record_that_is_no_event(tmp_path: Path) -> None:
+    fill(tmp_path, 1, user_ids=(1,))
+    with _tail(tmp_path, "--follow", "--last", "1", "--jsonl") as tail:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        position = json.loads(tail.stdout.readline())["position"]
+        spoil(tmp_path, UNREADABLE[:1])
+        fill(tmp_path, 1, user_ids=(7,))
+        assert json.loads(tail.stdout.readline())["position"] == position + 2
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait(10) == 130
+        assert f" 0:{position + 1} of streamkit.events " in tail.stderr.read()
 
 
 def test_one_document_and_endless_lines_exclude_each_other(tmp_path: Path) -> None:

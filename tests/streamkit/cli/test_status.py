@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 
 import aiohttp
 
 from streamkit.cli.simulate import story
+from streamkit.log import open_log
+from streamkit.log.protocol import CONTROL, DEAD_LETTERS, EVENTS, Record
 from streamkit.simulation.sender import send
 from tests.program import Program, command, run
 from tests.services.process import free_port
+from tests.unreadable import UNREADABLE
 
 
 def test_with_nothing_running(tmp_path: Path) -> None:
@@ -26,6 +31,18 @@ def test_a_log_that_is_away_is_exit_3_and_the_rooms_are_told_all_the_same(tmp_pa
     assert ran.returncode == 3
     assert "projector" in ran.stdout
     assert "Kafka" in ran.stderr
+
+
+async def test_records_that_are_no_events_are_named_and_passed_over(tmp_path: Path) -> None:
+    log = await open_log("sqlite:", data_dir=tmp_path / "data")
+    for topic in (EVENTS, CONTROL, DEAD_LETTERS):
+        await log.append(topic, [Record("1", value) for value in UNREADABLE])
+    await log.close()
+    ran = await asyncio.to_thread(run, tmp_path, "status", "--json")
+    assert ran.returncode == 0
+    assert json.loads(ran.stdout)["log"]["ends"]["streamkit.events"] == {"0": len(UNREADABLE)}
+    named = ran.stderr.splitlines()
+    assert [line.split()[4] for line in named] == [f"0:{position}" for position in range(len(UNREADABLE))]
 
 
 async def test_up_on_a_port_of_its_own_is_found_and_told(tmp_path: Path) -> None:
