@@ -161,6 +161,37 @@ async def test_ten_bad_records_of_several_broadcasters_stop_the_partition(log: M
         await projector.close()
 
 
+async def test_an_unforeseen_error_stops_the_partition_aloud_and_skips_nothing(
+    log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def defect(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a defect of ours")
+
+    projector = Projector(log, tmp_path)
+    await projector.start()
+    position = await put(log, [gift(5)])
+    assert await kicks(projector, position) == 5
+    with monkeypatch.context() as patch:
+        patch.setattr("projector.run.fold", defect)
+        last = await put(log, [gift(7)])
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.gather(*projector._tasks)
+    assert projector.stopped == "Partition 0 stopped: unexpected ZeroDivisionError; see the log."
+    stops = [record for record in caplog.records if record.message == "partition_stopped"]
+    assert [record.exc_info is not None for record in stops] == [True]
+    assert await kicks(projector, position) == 5  # what is folded is served on
+    assert (projector.positions(), (await projector.lag()).lag_events) == ({0: position}, 1)
+    assert (await log.read(DEAD_LETTERS, 0, 0)).values == []
+    await projector.close()
+
+    projector = Projector(log, tmp_path)
+    await projector.start()
+    try:
+        assert await kicks(projector, last) == 12
+    finally:
+        await projector.close()
+
+
 class FlakyLog(MemoryLog):
     """Unavailable for the first reads."""
 
