@@ -113,10 +113,13 @@ def subscriptions_history(asked: Asked, rows: Sequence[SubscriptionHistoryRow]) 
     ]
 
 
-def coins(asked: Asked, summary: Sequence[CoinsSummaryRow], leaders: Sequence[CoinsLeaderRow]) -> answers.Coins:
+def coins(asked: Asked, leaders: Sequence[CoinsLeaderRow]) -> answers.Coins:
     """Totals and the leaderboard."""
+    summary = (
+        answers.CoinsSummary(leaders[0].total_coins, leaders[0].users_count) if leaders else answers.CoinsSummary(0, 0)
+    )
     return answers.Coins(
-        answers.CoinsSummary(summary[0].total_coins, summary[0].users_count),
+        summary,
         [answers.CoinsLeader(row.username, row.coins, row.platform) for row in leaders],
     )
 

@@ -151,7 +151,7 @@ COINS = Read(
         "summary": {"total_coins": 15320, "users_count": 188},
         "leaderboard": [{"username": "viewer123", "coins": 450, "platform": "kick"}],
     },
-    questions=lambda asked: (Question("coins_summary"), _limited("coins_leaderboard", asked)),
+    questions=lambda asked: (_limited("coins_leaderboard", asked),),
     build=make.coins,
 )
 KICKS = Read(

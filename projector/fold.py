@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from projector import seen, staging
 from projector.session import ENVIRONMENT, Session
-from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, Fold, ReadModel
+from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, ReadModel
 from schemas.read_models.model import lately
 
 TABLES = """
@@ -32,13 +32,7 @@ def create_tables(session: Session, models: Sequence[ReadModel] = READ_MODELS) -
         session.execute_once(tables)
     for model in models:
         for fold in model.fold:
-            if fold.by_user:
-                session.execute(f"CREATE TABLE {fold.into}_late ({fold.columns})")
-                session.execute(f"CREATE TABLE {fold.into}_by_user ({fold.columns})")
-                both = f"SELECT * FROM {fold.into}_late UNION ALL SELECT * FROM {fold.into}_by_user"
-                session.execute(f"CREATE VIEW {fold.into} AS {both}")
-            else:
-                session.execute(f"CREATE TABLE {fold.into} ({fold.columns})")
+            session.execute(f"CREATE TABLE {fold.into} ({fold.columns})")
             session.execute(f"CREATE VIEW {fold.into}_now AS SELECT * FROM {fold.into} UNION ALL {lately(fold.sql)}")
 
 
@@ -143,23 +137,23 @@ def _settle(session: Session, models: Sequence[ReadModel], begin: int, end: int)
     known = {"from": begin, "to": end, "every": SETTLED_EVERY}
     for model in models:
         for fold in model.fold:
-            table = f"{fold.into}_late" if fold.by_user else fold.into
-            session.execute(f"INSERT INTO {table} {fold.sql}")
+            session.execute(f"INSERT INTO {fold.into} SELECT * FROM ({fold.sql}) ORDER BY user_id, position")
         for sql in model.settle:
             session.execute(sql, used_in(sql, known))
     sort_every = SETTLED_EVERY * SORTED_EVERY
     if end // sort_every > begin // sort_every:
         for fold in (fold for model in models for fold in model.fold if fold.by_user):
-            _sort(session, fold, end - end % sort_every, sort_every)
+            _sort(session, fold.into, begin - begin % sort_every, end - end % sort_every)
     session.execute("DELETE FROM recent")
     session.execute("INSERT INTO recent SELECT * FROM arrivals WHERE position >= $1", [end])
 
 
-def _sort(session: Session, fold: Fold, end: int, sort_every: int) -> None:
-    """Take the rows at positions before `end` to those that lie by broadcaster."""
+def _sort(session: Session, table: str, begin: int, end: int) -> None:
+    """Lay the rows at positions from `begin` up to before `end` anew, each broadcaster's side by side."""
+    known = [begin, end]
     session.execute(
-        f"INSERT INTO {fold.into}_by_user SELECT * FROM {fold.into}_late WHERE position < $1"
-        f" ORDER BY position // {sort_every}, user_id, position",
-        [end],
+        f"CREATE OR REPLACE TEMP TABLE sorting AS SELECT * FROM {table} WHERE position >= $1 AND position < $2", known
     )
-    session.execute(f"DELETE FROM {fold.into}_late WHERE position < $1", [end])
+    session.execute(f"DELETE FROM {table} WHERE position >= $1 AND position < $2", known)
+    session.execute(f"INSERT INTO {table} SELECT * FROM sorting ORDER BY user_id, position")
+    session.execute("DROP TABLE sorting")

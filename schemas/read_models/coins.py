@@ -29,11 +29,14 @@ class CoinsSummaryRow(Struct, frozen=True, array_like=True):
 
 
 class CoinsLeaderRow(Struct, frozen=True, array_like=True):
-    """One viewer under the newest name, and the balance."""
+    """One viewer under the newest name, and the balance; in every row the same: the sum of all balances above zero,
+    and how many viewers have one."""
 
     username: str
     platform: str
     coins: int
+    total_coins: int
+    users_count: int
 
 
 LEVELS = 3
@@ -83,14 +86,15 @@ _TOLD_BY_ACTORS = f"""
         {_COINS} AS coins, {_FOLLOW_COINS} AS follow_coins, {_FOLLOWED_AT} AS followed_at
     FROM batch WHERE actor_id IS NOT NULL
 """
-_TOLD_BY_LISTS = """
+LISTING = ("channel.subscription.gifts", "channel.subscription.snapshot")
+_TOLD_BY_LISTS = f"""
     SELECT position, user_id, platform, viewer.id AS viewer_id, viewer.name AS name,
         CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END AS name_weight, occurred_at AS named_at,
         event_id AS named_by, 0 AS coins, NULL AS follow_coins, NULL AS followed_at
     FROM (
         SELECT position, user_id, platform, type, occurred_at, event_id,
             unnest(coalesce(giftees, subscribers)) AS viewer
-        FROM batch WHERE type IN ('channel.subscription.gifts', 'channel.subscription.snapshot')
+        FROM batch WHERE type IN {LISTING}
     )
 """
 
@@ -123,7 +127,7 @@ INSERT INTO coins_viewers_1 SELECT {_ROW} FROM (
         WHERE position >= $from AND position < $to
         UNION ALL BY NAME ({coins_earned("$from", "$to")})
     ) GROUP BY stretch, user_id, platform, viewer_id
-)
+) ORDER BY user_id
 """
 
 
@@ -141,27 +145,17 @@ INSERT INTO coins_viewers_{level + 1} SELECT {_ROW} FROM (
     )
 
 
-class Balances(Struct, frozen=True):
-    """Of the balances above zero: the sum, how many, and the greatest as (platform, viewer id, coins), descending."""
-
-    total: int
-    viewers: int
-    top: Rows
-
-
-_EARNING = "('channel.subscription.gifts', 'kicks.gifted', 'channel.cheered', 'channel.followed')"
-
-LATELY = f"""
-SELECT count(*) FILTER (type IN {_EARNING}), min(epoch_us(occurred_at) // {MINUTE_US}) FILTER (type = '{CHAT}')
-FROM recent WHERE user_id = $user_id
-"""
+EARNING = ("channel.subscription.gifts", "kicks.gifted", "channel.cheered", "channel.followed")
 
 _SETTLED_PART = """
     SELECT platform, viewer_id, coins, follow_coins, followed_at FROM coins_viewers WHERE user_id = $user_id
 """
 _EARNED_PART = f"""
     UNION ALL SELECT platform, actor_id, {_COINS}, {_FOLLOW_COINS}, {_FOLLOWED_AT}
-    FROM recent WHERE user_id = $user_id AND type IN {_EARNING} AND actor_id IS NOT NULL
+    FROM recent WHERE user_id = $user_id AND type IN {EARNING} AND actor_id IS NOT NULL
+"""
+FIRST_MINUTE = f"""
+SELECT min(epoch_us(occurred_at)) // {MINUTE_US} FROM recent WHERE user_id = $user_id AND type = '{CHAT}'
 """
 _MINUTES_PART = f"""
     UNION ALL SELECT platform, viewer_id, coins, NULL, NULL
@@ -177,23 +171,22 @@ _BALANCES = """
 SELECT platform, viewer_id, (sum(coins) + coalesce(arg_min(follow_coins, followed_at), 0))::BIGINT AS balance
 FROM ({parts}) GROUP BY platform, viewer_id HAVING balance > 0
 """
-_SUMMED = """
-WITH balances AS MATERIALIZED ({balances})
-(SELECT '' AS platform, count(*)::VARCHAR AS viewer_id, coalesce(sum(balance), 0)::BIGINT AS balance FROM balances)
-UNION ALL (SELECT * FROM balances ORDER BY balance DESC LIMIT 101)
+TOTAL = "SELECT coalesce(sum(balance), 0)::BIGINT, count(*) FROM ({balances})"
+LEADERS = """
+SELECT platform, viewer_id, balance, sum(balance) OVER ()::BIGINT, count(*) OVER ()
+FROM ({balances}) QUALIFY rank() OVER (ORDER BY balance DESC) <= $limit
 """
-AT_LEAST = "SELECT * FROM ({balances}) WHERE balance >= $least"
 
 
-def _parts(reading: Reading) -> tuple[str, dict[str, Any]]:
-    """The SQL of all balances, of no more parts than the broadcaster's recent events need, and its parameters."""
+def _balances(reading: Reading) -> tuple[str, dict[str, Any]]:
+    """The SQL of all balances above zero, of no more parts than the broadcaster's recent events need, and its
+    parameters."""
     parts, parameters = [_SETTLED_PART], dict[str, Any]()
-    ((earning, first_minute),) = reading.rows(LATELY)
-    if earning:
+    if not reading.recent.keys().isdisjoint(EARNING):
         parts.append(_EARNED_PART)
-    if first_minute is not None:
+    if CHAT in reading.recent:
         parts.append(_MINUTES_PART)
-        parameters["first_minute"] = first_minute
+        ((parameters["first_minute"],),) = reading.rows(FIRST_MINUTE)
     subscriptions = reading.shared(coins_lately)
     if subscriptions:
         parts.append(_SUBSCRIPTIONS_PART)
@@ -202,49 +195,46 @@ def _parts(reading: Reading) -> tuple[str, dict[str, Any]]:
     return _BALANCES.format(parts="".join(parts)), parameters
 
 
-def balances(reading: Reading) -> Balances:
-    """The balances as they stand."""
-    sql, parameters = reading.shared(_parts)
-    (_, viewers, total), *top = reading.rows(_SUMMED.format(balances=sql), **parameters)
-    return Balances(total=total, viewers=int(viewers), top=top)
-
-
 def summary(reading: Reading) -> Rows:
     """`CoinsSummaryRow`, one."""
-    known = reading.shared(balances)
-    return [(known.total, known.viewers)]
+    sql, parameters = reading.shared(_balances)
+    return reading.rows(TOTAL.format(balances=sql), **parameters)
 
 
 def leaderboard(reading: Reading, *, limit: int) -> Rows:
-    """`CoinsLeaderRow`, the greatest balance first; ties by name casefolded, platform, id. `limit` is 100 at most."""
-    top = reading.shared(balances).top
-    leaders = top[:limit]
-    if len(top) > limit and top[limit - 1][2] == top[limit][2]:  # who ties for the last place?
-        sql, parameters = reading.shared(_parts)
-        leaders = reading.rows(AT_LEAST.format(balances=sql), least=top[limit][2], **parameters)
+    """`CoinsLeaderRow`, the greatest balance first; ties by name casefolded, platform, id."""
+    sql, parameters = reading.shared(_balances)
+    leaders = reading.rows(LEADERS.format(balances=sql), limit=limit, **parameters)
     names = newest_names(reading, [leader[:2] for leader in leaders])
-    ranked = [(names[platform, viewer_id], platform, coins, viewer_id) for platform, viewer_id, coins in leaders]
-    ranked.sort(key=lambda row: (-row[2], row[0].casefold(), row[1], row[3]))
-    return [row[:3] for row in ranked[:limit]]
+    leaders.sort(key=lambda row: (-row[2], names[row[:2]].casefold(), *row[:2]))
+    return [(names[row[:2]], row[0], *row[2:]) for row in leaders[:limit]]
 
 
-_NAMES = "list_contains($viewers::VARCHAR[], viewer_id)"
+_NAMES = "user_id = $user_id AND list_contains($viewers::VARCHAR[], viewer_id)"
 SETTLED_NAMES = f"""
 SELECT platform, viewer_id, name_weight, epoch_us(named_at), named_by, name FROM coins_viewers
-WHERE user_id = $user_id AND name IS NOT NULL AND {_NAMES}
+WHERE {_NAMES} AND name IS NOT NULL
 """
-LATE_NAMES = f"""
-SELECT platform, viewer_id, name_weight, epoch_us(named_at), named_by, name FROM ({{told}})
-WHERE user_id = $user_id AND {_NAMES}
+_LATE_NAMES = f"""
+SELECT platform, viewer_id, name_weight, epoch_us(named_at), named_by, name FROM ({{told}}) WHERE {_NAMES}
 """
+LATE_NAMES = _LATE_NAMES.format(told=lately(_TOLD_BY_ACTORS))
+LATE_LISTS = _LATE_NAMES.format(told=lately(_TOLD_BY_LISTS))
 
 
 def newest_names(reading: Reading, viewers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The newest name of each of these (platform, viewer id), all of whom some event has named."""
+    if not viewers:
+        return {}
+    sources = [SETTLED_NAMES]
+    if reading.recent:
+        sources.append(LATE_NAMES)
+    if not reading.recent.keys().isdisjoint(LISTING):
+        sources.append(LATE_LISTS)
     told: dict[tuple[str, str], tuple[Any, ...]] = {}
     ids = list({viewer_id for _, viewer_id in viewers})
-    for sql in (SETTLED_NAMES, LATE_NAMES.format(told=_TOLD_BY_ACTORS), LATE_NAMES.format(told=_TOLD_BY_LISTS)):
-        for platform, viewer_id, *name in reading.rows(lately(sql), viewers=ids) if ids else ():
+    for sql in sources:
+        for platform, viewer_id, *name in reading.rows(sql, viewers=ids):
             viewer = (platform, viewer_id)
             told[viewer] = max(told.get(viewer, (-1,)), tuple(name))
     return {viewer: told[viewer][-1] for viewer in viewers}
@@ -252,7 +242,7 @@ def newest_names(reading: Reading, viewers: Sequence[tuple[str, str]]) -> dict[t
 
 READ_MODEL = ReadModel(
     name="coins",
-    version=2,
+    version=3,
     tables=TABLES,
     settle=(MINUTES, VIEWERS, *_taken_together(1), *_taken_together(2)),
     queries=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from schemas.kinds import KINDS, is_stored
-from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows, lately
+from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows
 
 
 class EventsTotalRow(Struct, frozen=True, array_like=True):
@@ -34,15 +34,14 @@ COLUMNS = """
 """
 
 CHAT = "chat.message.sent"
-RARER = ", ".join(f"'{kind}'" for kind in KINDS if is_stored(kind) and kind != CHAT)
+RARER = tuple(kind for kind in KINDS if is_stored(kind) and kind != CHAT)
 
 _ROWS = """
 SELECT position, user_id, received_at, type, platform, actor_name AS actor, nullif(message, '') AS message
-FROM batch WHERE type IN ({kinds})
+FROM batch WHERE type IN {kinds}
 """
-CHAT_ROWS = _ROWS.format(kinds=f"'{CHAT}'")
+CHAT_ROWS = _ROWS.format(kinds=f"('{CHAT}')")
 RARER_ROWS = _ROWS.format(kinds=RARER)
-STORED_ROWS = _ROWS.format(kinds=f"'{CHAT}', {RARER}")
 
 COUNTS = """
 INSERT INTO events_counts
@@ -54,13 +53,11 @@ FROM (
 """
 
 SETTLED_TOTAL = "SELECT coalesce(sum(events), 0)::BIGINT FROM events_counts WHERE user_id = $user_id"
-LATE_TOTAL = f"SELECT count(*) FROM ({lately(STORED_ROWS)}) WHERE user_id = $user_id"
 
 _NEWEST = """
 SELECT type, platform, actor, message, epoch_us(received_at), position FROM {events}
-WHERE user_id = $user_id {and_type} ORDER BY received_at DESC, position DESC LIMIT $limit
+WHERE user_id = $user_id {where} ORDER BY received_at DESC, position DESC LIMIT $limit
 """
-_OF_TYPE = "AND type = $type"
 
 # How far back the newest `limit` reach: a broadcaster who has been quiet for long would otherwise cost a look at
 # every event since.
@@ -75,33 +72,31 @@ _WITHIN_REACH = "AND received_at >= make_timestamptz($reach_us::BIGINT)"
 
 def total(reading: Reading) -> Rows:
     """`EventsTotalRow`, one."""
-    return [(reading.rows(SETTLED_TOTAL)[0][0] + reading.rows(LATE_TOTAL)[0][0],)]
+    late = sum(events for kind, events in reading.recent.items() if is_stored(kind))
+    return [(reading.rows(SETTLED_TOTAL)[0][0] + late,)]
 
 
 def history(reading: Reading, *, limit: int, type: str | None) -> Rows:
     """`EventRow`, newest by receipt first, then by log position."""
-    late = f"({lately(STORED_ROWS)})"
     if type is not None:
-        tables = (late, "events_chat" if type == CHAT else "events_rarer")
-        found = [reading.rows(_NEWEST.format(events=one, and_type=_OF_TYPE), limit=limit, type=type) for one in tables]
-    else:
-        found = [reading.rows(_NEWEST.format(events=late, and_type=""), limit=limit)]
-        ((reach_us,),) = reading.rows(REACH, limit=limit)
-        if reach_us is not None:
-            found += [
-                reading.rows(_NEWEST.format(events=one, and_type=_WITHIN_REACH), limit=limit, reach_us=reach_us)
-                for one in ("events_chat", "events_rarer")
-            ]
-    return sorted((row for rows in found for row in rows), key=lambda row: row[4:], reverse=True)[:limit]
+        table = "events_chat_now" if type == CHAT else "events_rarer_now"
+        return reading.rows(_NEWEST.format(events=table, where="AND type = $type"), limit=limit, type=type)
+    ((reach_us,),) = reading.rows(REACH, limit=limit)
+    found = [
+        row
+        for table in ("events_chat_now", "events_rarer_now")
+        for row in reading.rows(_NEWEST.format(events=table, where=_WITHIN_REACH), limit=limit, reach_us=reach_us or 0)
+    ]
+    return sorted(found, key=lambda row: row[4:], reverse=True)[:limit]
 
 
 READ_MODEL = ReadModel(
     name="events",
-    version=2,
+    version=3,
     tables=TABLES,
     fold=(
-        Fold(into="events_chat", columns=COLUMNS, sql=CHAT_ROWS, by_user=False),
-        Fold(into="events_rarer", columns=COLUMNS, sql=RARER_ROWS, by_user=False),
+        Fold(into="events_chat", kinds=(CHAT,), columns=COLUMNS, sql=CHAT_ROWS, by_user=False),
+        Fold(into="events_rarer", kinds=RARER, columns=COLUMNS, sql=RARER_ROWS, by_user=False),
     ),
     settle=(COUNTS,),
     queries=(

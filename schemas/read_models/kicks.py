@@ -42,12 +42,11 @@ FROM batch WHERE type = 'kicks.gifted'
 
 SUMMARY = "SELECT coalesce(sum(amount), 0)::BIGINT, count(*) FROM kicks_now WHERE user_id = $user_id"
 
-_GIFTERS = """
-SELECT platform, viewer_id, sum(amount)::BIGINT AS kicks FROM kicks_now
+GIFTERS = """
+SELECT platform, viewer_id, sum(amount)::BIGINT AS gifted FROM kicks_now
 WHERE user_id = $user_id AND viewer_id IS NOT NULL GROUP BY platform, viewer_id
+QUALIFY rank() OVER (ORDER BY gifted DESC) <= $limit
 """
-TOP = f"{_GIFTERS} ORDER BY kicks DESC LIMIT $limit"
-AT_LEAST = f"{_GIFTERS} HAVING kicks >= $least"
 
 HISTORY = """
 SELECT actor, amount, epoch_us(occurred_at) FROM kicks_now WHERE user_id = $user_id
@@ -62,13 +61,10 @@ def summary(reading: Reading) -> Rows:
 
 def top(reading: Reading, *, limit: int) -> Rows:
     """`KicksTopRow`, the greatest sum first; ties by name casefolded, platform, id."""
-    gifters = reading.rows(TOP, limit=limit + 1)
-    if len(gifters) > limit and gifters[limit - 1][2] == gifters[limit][2]:  # who ties for the last place?
-        gifters = reading.rows(AT_LEAST, least=gifters[limit][2])
+    gifters = reading.rows(GIFTERS, limit=limit)
     names = newest_names(reading, [gifter[:2] for gifter in gifters])
-    ranked = [(names[platform, viewer_id], kicks, platform, viewer_id) for platform, viewer_id, kicks in gifters]
-    ranked.sort(key=lambda row: (-row[1], row[0].casefold(), *row[2:]))
-    return [row[:2] for row in ranked[:limit]]
+    gifters.sort(key=lambda row: (-row[2], names[row[:2]].casefold(), *row[:2]))
+    return [(names[row[:2]], row[2]) for row in gifters[:limit]]
 
 
 def history(reading: Reading, *, limit: int) -> Rows:
@@ -79,7 +75,7 @@ def history(reading: Reading, *, limit: int) -> Rows:
 READ_MODEL = ReadModel(
     name="kicks",
     version=2,
-    fold=(Fold(into="kicks", columns=COLUMNS, sql=GIFTED),),
+    fold=(Fold(into="kicks", kinds=("kicks.gifted",), columns=COLUMNS, sql=GIFTED),),
     queries=(
         Query(name="kicks_summary", row=KicksSummaryRow, answer=summary),
         Query(name="kicks_top", row=KicksTopRow, answer=top, parameters=("limit",)),

@@ -9,7 +9,7 @@ state is a function of the log's prefix alone, whatever the batches were.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -36,10 +36,15 @@ class Reading(Protocol):
     def settled(self) -> int:
         """The log position before which all is settled."""
 
+    @property
+    def recent(self) -> Mapping[str, int]:
+        """How many of the broadcaster's events are not settled yet, by type."""
+
     def rows(self, sql: str, **parameters: Any) -> Rows:
         """The rows of one statement, which may name `$user_id`, `$settled` and the parameters given. Planning a
         statement takes longer than running most, and grows with its length: several short ones are better than one
-        that says everything."""
+        that says everything. A view `<into>_now` is read as `<into>` while the broadcaster has no recent event that
+        could give it a row."""
 
     def shared(self, make: Callable[[Reading], T]) -> T:
         """What `make` gives, made once for all questions of the request."""
@@ -61,15 +66,16 @@ def lately(sql: str) -> str:
 
 
 class Fold(Struct, frozen=True):
-    """The rows that each event gives by itself: `sql` selects them from the relation `batch` (columns:
+    """The rows that each event of `kinds` gives by itself: `sql` selects them from the relation `batch` (columns:
     projector/staging.py), in the order of `columns`, of which `position` and `user_id` are two.
 
-    Settling inserts them into `<into>_late`. Sixty-four stretches of the log are taken together into `<into>_by_user`,
-    where a broadcaster's rows lie side by side: a question then reads a few blocks of it. The view `<into>` has the rows of
-    both, and the view `<into>_now` those of the recent events too. Unless `by_user`, `<into>` is one table in log order.
+    Settling inserts them into the table `<into>`, each stretch by broadcaster. Sixty-four stretches of the log are laid
+    anew together (unless not `by_user`), so that a question reads a few blocks of a broadcaster's rows. The view
+    `<into>_now` has the rows of the recent events too.
     """
 
     into: str
+    kinds: tuple[str, ...]
     columns: str
     sql: str
     by_user: bool = True

@@ -26,32 +26,31 @@ class StreamStatusRow(Struct, frozen=True, array_like=True):
 
 
 COLUMNS = """
-    position BIGINT, user_id BIGINT, platform VARCHAR, occurred_at TIMESTAMPTZ, event_id VARCHAR,
-    stream VARCHAR, is_live BOOLEAN, started_at TIMESTAMPTZ,
-    has_title BOOLEAN, title VARCHAR, has_category BOOLEAN, category VARCHAR
+    position BIGINT, user_id BIGINT, platform VARCHAR, stream VARCHAR,
+    started STRUCT(us BIGINT, event_id VARCHAR), ended_us BIGINT,
+    title STRUCT(us BIGINT, event_id VARCHAR, text VARCHAR), category STRUCT(us BIGINT, event_id VARCHAR, text VARCHAR)
 """
-"""`is_live` null: not about a stream. `stream` null: an end that names none. `has_title` with a null title: the title
-was taken away."""
+"""`stream` null: about none, or an end that names none. What an event does not tell is null; a `title` whose text is
+null was taken away. Structs, so that a question finds the newest without building any."""
 
 STATUS = "livestream.status.updated"
 METADATA = "livestream.metadata.updated"
 
 TOLD = f"""
-SELECT position, user_id, platform, occurred_at, event_id,
+SELECT position, user_id, platform,
     coalesce(CASE platform WHEN 'twitch' THEN stream_id ELSE epoch_us(started_at)::VARCHAR END,
-        CASE WHEN is_live THEN '' END),
-    is_live, CASE WHEN is_live THEN coalesce(started_at, occurred_at) END,
-    type = '{METADATA}' OR title IS NOT NULL, title, type = '{METADATA}', category_name
+        CASE WHEN is_live THEN '' END) AS stream,
+    CASE WHEN is_live THEN {{'us': epoch_us(coalesce(started_at, occurred_at)), 'event_id': event_id}} END AS started,
+    CASE WHEN NOT is_live THEN epoch_us(occurred_at) END AS ended_us,
+    CASE WHEN type = '{METADATA}' OR title IS NOT NULL
+        THEN {{'us': epoch_us(occurred_at), 'event_id': event_id, 'text': title}} END AS title,
+    CASE WHEN type = '{METADATA}'
+        THEN {{'us': epoch_us(occurred_at), 'event_id': event_id, 'text': category_name}} END AS category
 FROM batch WHERE type IN ('{STATUS}', '{METADATA}')
 """
 
 STREAMS = """
-SELECT platform, stream,
-    min({'at': epoch_us(started_at), 'event_id': event_id}) FILTER (is_live) AS started,
-    coalesce(bool_or(NOT is_live), false) AS ended,
-    max(epoch_us(occurred_at)) FILTER (NOT is_live) AS ended_us,
-    max({'at': epoch_us(occurred_at), 'event_id': event_id, 'text': title}) FILTER (has_title) AS title,
-    max({'at': epoch_us(occurred_at), 'event_id': event_id, 'text': category}) FILTER (has_category) AS category
+SELECT platform, stream, min(started), max(ended_us), max(title), max(category)
 FROM stream_status_now WHERE user_id = $user_id GROUP BY platform, stream
 """
 
@@ -62,29 +61,29 @@ def now(reading: Reading) -> Rows:
     for platform, *row in reading.rows(STREAMS):
         by_platform[platform].append(tuple(row))
     return [
-        (platform, _is_live(platform, rows), None, _newest(row[4] for row in rows), _newest(row[5] for row in rows))
+        (platform, _is_live(platform, rows), None, _newest(row[3] for row in rows), _newest(row[4] for row in rows))
         for platform, rows in sorted(by_platform.items())
     ]
 
 
 def _is_live(platform: str, rows: Rows) -> bool:
-    told = [(started["at"], started["event_id"], ended) for _, started, ended, *_ in rows if started is not None]
+    told = [(started["us"], started["event_id"], ended_us) for _, started, ended_us, *_ in rows if started is not None]
     if not told:
         return False
-    started_us, _, ended = max(told)
-    nameless_end = next((ended_us for stream, _, _, ended_us, *_ in rows if stream is None), None)
-    return not ended and not (platform == "twitch" and nameless_end is not None and nameless_end > started_us)
+    started_us, _, ended_us = max(told, key=lambda one: one[:2])
+    nameless_end = next((ended_us for stream, _, ended_us, *_ in rows if stream is None), None)
+    return ended_us is None and not (platform == "twitch" and nameless_end is not None and nameless_end > started_us)
 
 
 def _newest(told: Any) -> str | None:
-    """Of structs (at, event_id, text) and None, the text of the greatest."""
-    known = [(one["at"], one["event_id"], one["text"]) for one in told if one is not None]
+    """Of structs (us, event_id, text) and None, the text of the greatest."""
+    known = [(one["us"], one["event_id"], one["text"]) for one in told if one is not None]
     return max(known, key=lambda one: one[:2])[2] if known else None
 
 
 READ_MODEL = ReadModel(
     name="stream_status",
-    version=2,
-    fold=(Fold(into="stream_status", columns=COLUMNS, sql=TOLD),),
+    version=3,
+    fold=(Fold(into="stream_status", kinds=(STATUS, METADATA), columns=COLUMNS, sql=TOLD),),
     queries=(Query(name="stream_status", row=StreamStatusRow, answer=now),),
 )

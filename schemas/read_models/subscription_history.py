@@ -47,13 +47,14 @@ CREATE TABLE subscription_history_suppressed (
 NEW = "channel.subscription.new"
 RENEWAL = "channel.subscription.renewal"
 GIFTS = "channel.subscription.gifts"
+KINDS = (NEW, RENEWAL, GIFTS)
 
 ROWS = f"""
 SELECT position, user_id, platform, type, actor_id AS viewer_id, actor_name AS actor,
     CASE type WHEN '{GIFTS}' THEN gift_count ELSE 1 END AS subscriptions, occurred_at, received_at,
     CASE type WHEN '{GIFTS}' THEN 0 ELSE {SUBSCRIPTION_COINS} END AS coins,
     coalesce(type = '{RENEWAL}' AND platform = 'twitch' AND cumulative_months = 1, false) AS first_month
-FROM batch WHERE type IN ('{NEW}', '{RENEWAL}', '{GIFTS}')
+FROM batch WHERE type IN {KINDS}
 """
 
 BEFORE_US = 30 * 24 * 3600 * 1_000_000
@@ -75,7 +76,7 @@ def _pairs(renewals: str, purchases: str) -> str:
 
 SUPPRESSED = f"""
 INSERT INTO subscription_history_suppressed
-WITH settling AS MATERIALIZED (SELECT * FROM subscription_history_late WHERE position >= $from)
+WITH settling AS MATERIALIZED (SELECT * FROM subscription_history WHERE position >= $from)
 SELECT position, min(suppressed_at), user_id, platform, viewer_id, coins
 FROM (
     SELECT position, position AS suppressed_at, user_id, platform, viewer_id, coins FROM settling WHERE first_month
@@ -91,7 +92,7 @@ def coins_earned(first: str, end: str) -> str:
     """The coins (position, user_id, platform, viewer_id, coins) that positions from `first` up to before `end` give
     and take: a renewal that counted is paid where it lies, and taken back where it stops to count."""
     return f"""
-    SELECT position, user_id, platform, viewer_id, coins FROM subscription_history_late
+    SELECT position, user_id, platform, viewer_id, coins FROM subscription_history
     WHERE position >= {first} AND position < {end} AND coins <> 0 AND viewer_id IS NOT NULL AND position NOT IN (
         SELECT position FROM subscription_history_suppressed WHERE suppressed_at = position)
     UNION ALL
@@ -135,6 +136,8 @@ WHERE user_id = $user_id AND platform = 'twitch' AND type IN ('{NEW}', '{RENEWAL
 
 def late(reading: Reading) -> Late:
     """The recent rows, each with whether it counts by now."""
+    if reading.recent.keys().isdisjoint(KINDS):
+        return Late(rows=[], suppressed=[])
     rows = [Subscription(*row) for row in reading.rows(LATE)]
     viewers = {row.viewer_id for row in rows if _is_twitch(row) and row.type != GIFTS and row.viewer_id is not None}
     settled = [Subscription(*row) for row in reading.rows(OF_VIEWERS, viewers=list(viewers))] if viewers else []
@@ -197,9 +200,9 @@ def history(reading: Reading, *, limit: int) -> Rows:
 
 READ_MODEL = ReadModel(
     name="subscription_history",
-    version=2,
+    version=3,
     tables=TABLES,
-    fold=(Fold(into="subscription_history", columns=COLUMNS, sql=ROWS),),
+    fold=(Fold(into="subscription_history", kinds=KINDS, columns=COLUMNS, sql=ROWS),),
     settle=(SUPPRESSED,),
     queries=(Query(name="subscription_history", row=SubscriptionHistoryRow, answer=history, parameters=("limit",)),),
 )

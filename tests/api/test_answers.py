@@ -19,7 +19,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "active_preview": [("viewer123", "kick", US)],
     "subscription_history": [("channel.subscription.gifts", "twitch", None, 5, US, 9)],
     "coins_summary": [(15320, 188)],
-    "coins_leaderboard": [("viewer123", "kick", 450)],
+    "coins_leaderboard": [("viewer123", "kick", 450, 15320, 188)],
     "kicks_summary": [(342, 19)],
     "kicks_top": [("viewer999", 55)],
     "kicks_history": [("viewer999", 5, US)],

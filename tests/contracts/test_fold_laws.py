@@ -91,7 +91,9 @@ def _coins_summary(numbers: Numbers, _: Parameters) -> list[tuple[Any, ...]]:
 
 
 def _coins_leaderboard(numbers: Numbers, ask: Parameters) -> list[tuple[Any, ...]]:
-    return [(row.username, row.platform, row.value) for row in numbers.coin_rows()[: ask["limit"]]]
+    ranks = numbers.coin_rows()
+    total = (sum(row.value for row in ranks), len(ranks))
+    return [(row.username, row.platform, row.value, *total) for row in ranks[: ask["limit"]]]
 
 
 def _kicks_summary(numbers: Numbers, _: Parameters) -> list[tuple[Any, ...]]:
