@@ -20,65 +20,13 @@ from aiohttp import web
 
 from schemas.errors import Stop, StreamkitError
 from streamkit import telemetry
+from streamkit.connection import MAX_HEADER_BYTES, Connection
 
-HEADERS_TIMEOUT_S = 15.0
 KEEPALIVE_S = 75.0
 """Longer than the 60 s of common reverse proxies, so that they and not we close an idle connection."""
-MAX_HEADER_BYTES = 8190
 LINGER_S = 5.0
 GRACE_S = 8.0
 """For the whole stop: requests under way, then the rooms in reverse. The promise outside is 10 s."""
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's connection with the one limit it lacks: a time for the headers. Errors are told in our words.
-
-    A complete request costs one check. The timer exists only for a connection that has sent part of a head.
-    """
-
-    __slots__ = ("_head_count", "_head_timer")
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._head_timer: asyncio.TimerHandle | None = None
-        super().connection_made(transport)
-        self._arm()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        waiter = self._waiter
-        if waiter is not None and self._head_count != self._request_count and not waiter.done():
-            self._arm()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-        super().connection_lost(exc)
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        """Answer what no handler did, in our own words: aiohttp's would repeat, and log, bytes of the request."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer had begun")
-        if status == 400:
-            code, text = "bad_request", f"This is not valid HTTP, or a header is over {MAX_HEADER_BYTES} bytes."
-        else:
-            telemetry.error("handler_failed", exc_info=True, status=status)
-            code, text = "internal_error", "Something went wrong on our side; the log has the details."
-        answer = web.json_response({"ok": False, "error": code, "message": text}, status=status)
-        answer.force_close()
-        return answer
-
-    def _arm(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-        self._head_count = self._request_count
-        self._head_timer = self._loop.call_later(HEADERS_TIMEOUT_S, self._head_overdue)
-
-    def _head_overdue(self) -> None:
-        self._head_timer = None
-        if self._request_count == self._head_count:
-            self.force_close()
 
 
 class Server:
@@ -104,8 +52,8 @@ async def serve(app: web.Application, host: str, port: int, *, grace_s: float = 
     assert manager is not None
     loop = asyncio.get_running_loop()
 
-    def connection() -> _Connection:
-        return _Connection(
+    def connection() -> Connection:
+        return Connection(
             manager,
             loop=loop,
             keepalive_timeout=KEEPALIVE_S,

@@ -1,4 +1,4 @@
-"""The frame around every server: limits on connections, a stop within its grace, start and stop in order."""
+"""The frame around every server: a stop within its grace, start and stop in order."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from schemas.errors import Stop
-from streamkit import lifecycle
 from streamkit.health import Progress, Readiness, add_health_routes
 from streamkit.lifecycle import Server, Watch, run_until_signalled, serve
+from tests.wire import connected, one_answer
 
-REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class _Room:
@@ -34,9 +34,6 @@ class _Room:
         await self.release.wait()
         return web.Response(text="done")
 
-    async def broken(self, _request: web.Request) -> web.Response:
-        raise KeyError("inner workings")
-
 
 @pytest.fixture
 async def room() -> _Room:
@@ -47,124 +44,34 @@ async def room() -> _Room:
 async def server(room: _Room) -> AsyncIterator[Server]:
     app = web.Application()
     add_health_routes(app, ready=room.ready, token="internal-token", rooms=("projector",))
-    app.router.add_get("/slow", room.slow)
-    app.router.add_get("/broken", room.broken)
     server = await serve(app, "127.0.0.1", 0, grace_s=1.0)
     yield server
     await server.close()
-
-
-async def _connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
-
-
-async def _hang_up(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(ConnectionError):
-        await writer.wait_closed()
-
-
-async def _answer(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-    return head + await reader.readexactly(length)
-
-
-@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half a head"])
-async def test_a_connection_without_complete_headers_is_closed(
-    server: Server, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(lifecycle, "HEADERS_TIMEOUT_S", 0.1)
-    reader, writer = await _connect(server)
-    writer.write(sent)
-    async with asyncio.timeout(3):
-        assert await reader.read() == b""
-    await _hang_up(writer)
-
-
-async def test_a_head_that_trickles_in_after_a_complete_request_is_closed_too(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lifecycle, "HEADERS_TIMEOUT_S", 0.2)
-    reader, writer = await _connect(server)
-    writer.write(REQUEST)
-    assert (await _answer(reader)).startswith(b"HTTP/1.1 200")
-    writer.write(b"GET /heal")
-    async with asyncio.timeout(3):
-        assert await reader.read() == b""
-    await _hang_up(writer)
-
-
-async def test_an_idle_kept_alive_connection_and_a_slow_handler_outlive_the_headers_limit(
-    server: Server, room: _Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lifecycle, "HEADERS_TIMEOUT_S", 0.05)
-    reader, writer = await _connect(server)
-    writer.write(REQUEST.replace(b"/healthz", b"/slow"))
-    await room.entered.wait()
-    passed = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.2, passed.set)
-    await passed.wait()
-    room.release.set()
-    assert (await _answer(reader)).endswith(b"done")
-    passed.clear()
-    asyncio.get_running_loop().call_later(0.2, passed.set)
-    await passed.wait()
-    writer.write(REQUEST)
-    assert (await _answer(reader)).startswith(b"HTTP/1.1 200")
-    await _hang_up(writer)
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Client-Secret: " + b"hush" * 5_000 + b"\r\n\r\n", b"hush hush\r\n\r\n"],
-    ids=["a header beyond the limit", "no HTTP"],
-)
-async def test_what_is_not_http_is_400_and_not_repeated(
-    server: Server, caplog: pytest.LogCaptureFixture, sent: bytes
-) -> None:
-    reader, writer = await _connect(server)
-    writer.write(sent)
-    answer = await _answer(reader)
-    assert answer.partition(b"\r\n")[0].endswith(b"400 Bad Request")
-    assert b"hush" not in answer
-    assert "hush" not in caplog.text
-    await _hang_up(writer)
-
-
-async def test_a_handler_that_fails_is_500_without_a_trace(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    async with aiohttp.ClientSession(server.url) as http, http.get("/broken") as answer:
-        assert answer.status == 500
-        assert (await answer.json())["error"] == "internal_error"
-        assert "inner workings" not in await answer.text()
-    assert [record.message for record in caplog.records] == ["handler_failed"]
 
 
 async def test_a_stop_lets_the_request_under_way_finish(room: _Room) -> None:
     app = web.Application()
     app.router.add_get("/slow", room.slow)
     server = await serve(app, "127.0.0.1", 0, grace_s=4.0)
-    reader, writer = await _connect(server)
-    writer.write(REQUEST.replace(b"/healthz", b"/slow"))
-    await room.entered.wait()
-    closing = asyncio.create_task(server.close())
-    room.release.set()
-    assert (await _answer(reader)).endswith(b"done")
-    await closing
-    await _hang_up(writer)
+    async with connected(server.url) as (reader, writer):
+        writer.write(SLOW)
+        await room.entered.wait()
+        closing = asyncio.create_task(server.close())
+        room.release.set()
+        assert (await one_answer(reader)).endswith(b"done")
+        await closing
 
 
 async def test_a_stop_cuts_a_request_that_never_ends(room: _Room) -> None:
     app = web.Application()
     app.router.add_get("/slow", room.slow)
     server = await serve(app, "127.0.0.1", 0, grace_s=0.2)
-    reader, writer = await _connect(server)
-    writer.write(REQUEST.replace(b"/healthz", b"/slow"))
-    await room.entered.wait()
-    async with asyncio.timeout(3):
-        await server.close()
-        assert await reader.read() == b""
-    await _hang_up(writer)
+    async with connected(server.url) as (reader, writer):
+        writer.write(SLOW)
+        await room.entered.wait()
+        async with asyncio.timeout(3):
+            await server.close()
+            assert await reader.read() == b""
 
 
 async def test_a_port_in_use_is_a_sentence(server: Server) -> None:

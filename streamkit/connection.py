@@ -1,0 +1,92 @@
+"""One HTTP connection of every room: aiohttp's, with what that lacks.
+
+A head has a time to be complete in; who stops sending gets the answers to what was sent; errors are told in our words.
+What may not live here: any route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import StreamReader, web
+
+from streamkit import telemetry
+
+HEADERS_TIMEOUT_S = 15.0
+MAX_HEADER_BYTES = 8190
+
+
+class Connection(web.RequestHandler):
+    """A complete request costs one check. The timer exists only for a connection that has sent part of a head."""
+
+    __slots__ = ("_answered", "_body", "_ended", "_head_count", "_head_timer")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._answered = 0
+        self._ended = False
+        self._body: StreamReader | None = None
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages:
+            self._body = self._messages[-1][1]
+        waiter = self._waiter
+        if waiter is not None and self._head_count != self._request_count and not waiter.done():
+            self._arm()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more. aiohttp would hang up at once; ours answers what it has got, then hangs up.
+
+        A body that is not complete ends in ConnectionResetError for the handler that reads it.
+        """
+        if self._answered == self._request_count:
+            return False  # nothing is owed
+        self._ended = True
+        if self._body is not None and not self._body.is_eof():
+            self._body.set_exception(ConnectionResetError("the client stopped sending"))
+            self._body.feed_eof()
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        super().connection_lost(exc)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; after the last one to a client that sends no more, hang up."""
+        sent = await super().finish_response(request, resp, start_time)
+        self._answered += 1
+        if self._ended and self._answered == self._request_count:
+            self.close()
+        return sent
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP, and a handler that failed. aiohttp's words would repeat, and log, the request's."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer had begun")
+        if status == 400:
+            code, text = "bad_request", f"This is not valid HTTP, or a header is over {MAX_HEADER_BYTES} bytes."
+        else:
+            telemetry.error("handler_failed", exc_info=True, status=status)
+            code, text = "internal_error", "Something went wrong on our side; the log has the details."
+        answer = web.json_response({"ok": False, "error": code, "message": text}, status=status)
+        answer.force_close()
+        return answer
+
+    def _arm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_count = self._request_count
+        self._head_timer = self._loop.call_later(HEADERS_TIMEOUT_S, self._head_overdue)
+
+    def _head_overdue(self) -> None:
+        self._head_timer = None
+        if self._request_count == self._head_count:
+            self.force_close()
