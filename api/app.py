@@ -24,10 +24,11 @@ from api.reads import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
 from api.remote import RemoteReadModels
 from api.routes import OPENAPI, READS, ROUTES, STREAM_INFO, Read
 from api.stream_info import read_change
-from api.wire import SERVER, DateHeader, Ready, is_plain
+from api.wire import DateHeader, Ready, is_plain
 from schemas.errors import Problem, Retry
 from schemas.openapi import Operation, build_document
 from streamkit import telemetry
+from streamkit.connection import SERVER
 from streamkit.credentials import Credentials, Principal
 from streamkit.directory import Directory
 from streamkit.envelope import JSON_TYPE, credentials_of, problem_response, success_body, unavailable
@@ -246,7 +247,7 @@ class ApiRoom:
     async def _openapi(self, request: web.Request) -> web.Response:
         params.parse(OPENAPI.parameters, request.query)
         packed = accepts_gzip(request.headers.get("Accept-Encoding"))
-        headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache", "Vary": self._cors.vary, "Server": SERVER}
+        headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache", "Vary": self._cors.vary}
         if packed:
             headers["Content-Encoding"] = "gzip"
         response = web.Response(body=self._document_gzip if packed else self._document, headers=headers)
@@ -255,7 +256,7 @@ class ApiRoom:
         return response
 
     def _options(self, request: web.Request, methods: tuple[str, ...]) -> web.Response:
-        headers = {"Allow": ", ".join(methods), "Vary": self._cors.vary, "Server": SERVER}
+        headers = {"Allow": ", ".join(methods), "Vary": self._cors.vary}
         return web.Response(status=204, headers=headers | self._cors.preflight(request.headers.get("Origin"), methods))
 
     def _failure(self, request: web.Request, exc: Exception, name: str) -> web.Response:
@@ -268,7 +269,6 @@ class ApiRoom:
             problem = Problem(500, "internal_error", "Something went wrong on our side; the request may be sent again.")
         response = problem_response(problem, request)
         response.headers["Vary"] = self._cors.vary
-        response.headers["Server"] = SERVER
         response.headers.update(self._cors.constant)
         self._allow_origin(request, response)
         return response

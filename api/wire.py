@@ -13,7 +13,6 @@ from email.utils import formatdate
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
-SERVER = "StreamKit"
 _UNSENT_BYTES = 1 << 18
 """With more than this in the socket's buffer, the client reads slower than it asks, and waits."""
 

@@ -156,7 +156,7 @@ _WRITE_PROBLEMS = ("insufficient_platform_scope", "no_connected_platform", "plat
 
 def problem_codes(operation: Operation) -> list[str]:
     """The machine codes with which the operation may fail."""
-    codes = ["method_not_allowed", "internal_error"]
+    codes = ["bad_request", "method_not_allowed", "expectation_failed", "internal_error"]
     if operation.scope is not None:
         codes += [kind.code for kind in PROBLEMS.values() if kind.status == 401]
         codes += ["insufficient_scope", "rate_limited", "unavailable"]

@@ -21,6 +21,13 @@ class ProblemKind(Struct, frozen=True):
 
 PROBLEM_KINDS: tuple[ProblemKind, ...] = (
     ProblemKind(
+        "bad_request",
+        400,
+        "Bad request",
+        "This is not valid HTTP, its first line or a header is over 8190 bytes, or there are over 128 headers.",
+        "The request is not valid HTTP, or its head is too long.",
+    ),
+    ProblemKind(
         "invalid_parameter",
         400,
         "Invalid parameter",
@@ -131,6 +138,13 @@ PROBLEM_KINDS: tuple[ProblemKind, ...] = (
         "Unsupported media type",
         "The body must be sent as Content-Type: application/json.",
         "The request body is not declared as JSON.",
+    ),
+    ProblemKind(
+        "expectation_failed",
+        417,
+        "Expectation failed",
+        "The only Expect that is understood is 100-continue.",
+        "The header Expect asks for something else than 100-continue.",
     ),
     ProblemKind(
         "invalid_body",

@@ -1,7 +1,7 @@
 """One HTTP connection of every room: aiohttp's, with what that lacks.
 
-A head has a time to be complete in; who stops sending gets the answers to what was sent; errors are told in our words.
-What may not live here: any route.
+A head has a time to be complete in; who stops sending gets the answers to what was sent; what no handler answered is
+the public API's JSON failure in our own words; and `Server` is one short word. What may not live here: any route.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import asyncio
 
 from aiohttp import StreamReader, web
 
+from schemas.errors import Problem
 from streamkit import telemetry
+from streamkit.envelope import problem_response
 
 HEADERS_TIMEOUT_S = 15.0
 MAX_HEADER_BYTES = 8190
+MAX_HEADERS = 128
+SERVER = "StreamKit"
 
 
 class Connection(web.RequestHandler):
@@ -58,7 +62,9 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; after the last one to a client that sends no more, hang up."""
+        """Send the answer; one that aiohttp made (unknown path, method, Expect) in our own words."""
+        if isinstance(resp, web.HTTPException):
+            resp = _in_our_words(resp, request)
         sent = await super().finish_response(request, resp, start_time)
         self._answered += 1
         if self._ended and self._answered == self._request_count:
@@ -72,11 +78,17 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun")
         if status == 400:
-            code, text = "bad_request", f"This is not valid HTTP, or a header is over {MAX_HEADER_BYTES} bytes."
+            problem = Problem(
+                400,
+                "bad_request",
+                f"This is not valid HTTP, its first line or a header is over {MAX_HEADER_BYTES} bytes, or there are "
+                f"over {MAX_HEADERS} headers.",
+            )
         else:
             telemetry.error("handler_failed", exc_info=True, status=status)
-            code, text = "internal_error", "Something went wrong on our side; the log has the details."
-        answer = web.json_response({"ok": False, "error": code, "message": text}, status=status)
+            problem = Problem(500, "internal_error", "Something went wrong on our side; the log has the details.")
+        answer = problem_response(problem, request)
+        answer.headers["Server"] = SERVER
         answer.force_close()
         return answer
 
@@ -90,3 +102,25 @@ class Connection(web.RequestHandler):
         self._head_timer = None
         if self._request_count == self._head_count:
             self.force_close()
+
+
+async def name_server(_request: web.Request, response: web.StreamResponse) -> None:
+    """For `Application.on_response_prepare`: aiohttp's own `Server` header tells versions."""
+    response.headers["Server"] = SERVER
+
+
+def _in_our_words(found: web.HTTPException, request: web.BaseRequest) -> web.StreamResponse:
+    """An answer that aiohttp made, as the public API's failure; one that is none of these as it is."""
+    match found:
+        case web.HTTPNotFound():
+            problem = Problem(404, "not_found", "There is nothing at this path.")
+        case web.HTTPMethodNotAllowed():
+            allow = ", ".join(sorted(found.allowed_methods))
+            problem = Problem(405, "method_not_allowed", f"This path takes {allow}.", headers={"Allow": allow})
+        case web.HTTPRequestEntityTooLarge():
+            problem = Problem(413, "body_too_large", "The body is larger than this path takes.")
+        case web.HTTPExpectationFailed():
+            problem = Problem(417, "expectation_failed", "The only Expect that is understood is 100-continue.")
+        case _:
+            return found
+    return problem_response(problem, request)

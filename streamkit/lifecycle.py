@@ -20,7 +20,7 @@ from aiohttp import web
 
 from schemas.errors import Stop, StreamkitError
 from streamkit import telemetry
-from streamkit.connection import MAX_HEADER_BYTES, Connection
+from streamkit.connection import MAX_HEADER_BYTES, MAX_HEADERS, Connection, name_server
 
 KEEPALIVE_S = 75.0
 """Longer than the 60 s of common reverse proxies, so that they and not we close an idle connection."""
@@ -45,6 +45,7 @@ class Server:
 
 async def serve(app: web.Application, host: str, port: int, *, grace_s: float = 4.0) -> Server:
     """Listen on `host`:`port` (0 picks a port). Raises Stop when the address is in use or not ours."""
+    app.on_response_prepare.append(name_server)
     # aiohttp waits its timeout twice: for the handler to end, then for the cancelled one.
     runner = web.AppRunner(app, shutdown_timeout=grace_s / 2)
     await runner.setup()
@@ -61,6 +62,7 @@ async def serve(app: web.Application, host: str, port: int, *, grace_s: float = 
             lingering_time=LINGER_S,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
             auto_decompress=False,  # signatures are over the bytes as sent
         )
 

@@ -20,6 +20,7 @@ from tests.drill import Platforms, check_numbers, sandbox_reader
 from tests.program import Program, command, run
 from tests.services.process import free_port
 from tests.services.redis import RedisServer
+from tests.wire import ask, parsed
 
 KEY = bytes(range(32))
 TOKEN = Keys.derive(KEY).internal_token
@@ -71,6 +72,21 @@ async def test_deliveries_in_numbers_out(deployment: Deployment) -> None:
         platforms = Platforms(http, lambda: deployment.ingest.url, sent)
         await platforms.deliver()
         await check_numbers(reader, user_id, deployment.folder, sent, platforms.min_position, **deployment.settings)
+
+
+async def test_every_room_answers_what_it_does_not_know_in_the_same_words(tmp_path: Path) -> None:
+    with running(tmp_path, {}) as deployment:
+        for program in (deployment.ingest, deployment.projector, deployment.api):
+            for sent in (b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n", b"nope\r\n\r\n"):
+                status, headers, body = parsed(await ask(program.url, sent, end=True))
+                assert (status, body["error"]) in ((404, "not_found"), (400, "bad_request"))
+                assert (body["ok"], body["status"], headers["server"]) == (False, status, "StreamKit")
+        truncated = (
+            b"POST /webhooks/kick HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
+        )
+        status, _, body = parsed(await ask(deployment.ingest.url, truncated, end=True))
+        assert (status, body["error"]) == (400, "truncated")
 
 
 async def test_each_process_may_die_and_come_back(deployment: Deployment) -> None:

@@ -1,13 +1,15 @@
-"""A connection's limits and manners: a time for the head, half-closed connections, errors in our words."""
+"""A connection's limits and manners: a time for the head, half-closed connections, failures in our own words."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from aiohttp import web
 
+from schemas.problems import PROBLEMS
 from streamkit import connection
 from streamkit.health import Readiness, add_health_routes
 from streamkit.lifecycle import Server, serve
@@ -155,25 +157,58 @@ async def test_who_half_closes_with_nothing_owed_is_hung_up_on(server: Server, s
         assert await reader.read() == b""
 
 
-# Errors
+# Failures in our own words
 
 
 @pytest.mark.parametrize(
-    "sent",
-    [b"GET /healthz" + HEAD + b"X-Client-Secret: " + b"hush" * 5_000 + b"\r\n\r\n", b"hush hush\r\n\r\n"],
-    ids=["a header beyond the limit", "no HTTP"],
+    ("sent", "code", "instance"),
+    [
+        (b"GET /nope?jwt=hush" + HEAD + b"\r\n", "not_found", "/nope"),
+        (b"OPTIONS *" + HEAD + b"\r\n", "not_found", "*"),
+        (b"DELETE /healthz" + HEAD + b"\r\n", "method_not_allowed", "/healthz"),
+        (b"GET /healthz" + HEAD + b"Expect: hush\r\n\r\n", "expectation_failed", "/healthz"),
+        (b"GET /nope" + HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "not_found", "/nope"),
+        (b"GET /healthz" + HEAD + b"X-Client-Secret: " + b"hush" * 5_000 + b"\r\n\r\n", "bad_request", "/"),
+        (b"GET /" + b"hush" * 5_000 + HEAD + b"\r\n", "bad_request", "/"),
+        (b"GET /healthz" + HEAD + b"X: hush\r\n" * 200 + b"\r\n", "bad_request", "/"),
+        (b"hush hush\r\n\r\n", "bad_request", "/"),
+        (b"GET / HTTP/9.9\r\nHost: hush\r\n\r\n", "bad_request", "/"),
+        (b"GET /broken" + HEAD + b"\r\n", "internal_error", "/broken"),
+    ],
 )
-async def test_what_is_not_http_is_400_and_not_repeated(
-    server: Server, caplog: pytest.LogCaptureFixture, sent: bytes
+async def test_what_no_handler_answers_is_the_apis_failure(
+    server: Server, caplog: pytest.LogCaptureFixture, sent: bytes, code: str, instance: str
 ) -> None:
     answer = await ask(server.url, sent)
-    assert answer.partition(b"\r\n")[0].endswith(b"400 Bad Request")
+    status, headers, body = parsed(answer)
+    kind = PROBLEMS[code]
+    message = body["message"]
+    assert status == kind.status
+    assert body == {
+        "ok": False,
+        "error": code,
+        "message": message,
+        "type": f"urn:streamkit:problem:{code}",
+        "title": kind.title,
+        "status": status,
+        "detail": message,
+        "instance": instance,
+    }
+    assert (headers["content-type"], headers["server"]) == ("application/problem+json", "StreamKit")
+    assert headers.get("allow") == ("GET, HEAD" if status == 405 else None)
     assert b"hush" not in answer
+    assert b"inner workings" not in answer
     assert "hush" not in caplog.text
+    assert [record.message for record in caplog.records] == (["handler_failed"] if status == 500 else [])
 
 
-async def test_a_handler_that_fails_is_500_without_a_trace(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    status, _, body = parsed(await ask(server.url, b"GET /broken" + HEAD + b"\r\n"))
-    assert (status, body["error"]) == (500, "internal_error")
-    assert "inner workings" not in body["message"]
-    assert [record.message for record in caplog.records] == ["handler_failed"]
+async def test_a_body_beyond_what_the_room_takes_is_413(server: Server) -> None:
+    sent = POST.replace(b"Content-Length: 10", b"Content-Length: 101") + b"x" * 101
+    status, _, body = parsed(await ask(server.url, sent))
+    assert (status, body["error"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/nope", "/stream", "/broken"])
+async def test_every_answer_names_the_same_server(server: Server, path: str) -> None:
+    async with aiohttp.ClientSession(server.url) as http, http.get(path) as answer:
+        assert answer.headers.getall("Server") == ["StreamKit"]
