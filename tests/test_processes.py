@@ -82,8 +82,7 @@ async def test_every_room_answers_what_it_does_not_know_in_the_same_words(tmp_pa
                 assert (status, body["error"]) in ((404, "not_found"), (400, "bad_request"))
                 assert (body["ok"], body["status"], headers["server"]) == (False, status, "StreamKit")
         truncated = (
-            b"POST /webhooks/kick HTTP/1.1\r\nHost: x\r\n"
-            b"Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
+            b"POST /webhooks/kick HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
         )
         status, _, body = parsed(await ask(deployment.ingest.url, truncated, end=True))
         assert (status, body["error"]) == (400, "truncated")
