@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from projector.fold import read_position, settled_before, used_in
 from projector.session import Session
 from schemas.read_models import QUERIES, READ_MODELS, Fold
-from schemas.read_models.model import Reading, Rows
+from schemas.read_models.model import Reading, Recent, Rows
 from streamkit.reads import Question
 
 T = TypeVar("T")
 
-RECENT = "SELECT type, count(*) FROM recent WHERE user_id = $user_id GROUP BY type"
+RECENT = "SELECT type, count(*), min(epoch_us(occurred_at)) FROM recent WHERE user_id = $user_id GROUP BY type"
 
 FOLDS = {f"{fold.into}_now": fold for model in READ_MODELS for fold in model.fold}
 
@@ -40,7 +40,8 @@ class Snapshot:
     def __init__(self, session: Session, user_id: int, position: int) -> None:
         self.user_id = user_id
         self.settled = settled_before(position)
-        self.recent: dict[str, int] = dict(session.execute(RECENT, {"user_id": user_id}).fetchall())
+        recent = session.execute(RECENT, {"user_id": user_id}).fetchall()
+        self.recent = {kind: Recent(events, first_us) for kind, events, first_us in recent}
         self._session = session
         self._made: dict[Callable[[Reading], Any], Any] = {}
 

@@ -23,9 +23,11 @@ _COLUMNS = """(
     actor_id VARCHAR, actor_name VARCHAR, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ,
     message VARCHAR, amount BIGINT, gift_count BIGINT, months BIGINT, cumulative_months BIGINT, expires_at TIMESTAMPTZ,
     giftees STRUCT(id VARCHAR, name VARCHAR)[], is_live BOOLEAN, stream_id VARCHAR, started_at TIMESTAMPTZ,
-    title VARCHAR, category_name VARCHAR, complete BOOLEAN, subscribers STRUCT(id VARCHAR, name VARCHAR)[]
+    title VARCHAR, category_name VARCHAR, complete BOOLEAN, subscribers STRUCT(id VARCHAR, name VARCHAR)[],
+    first_party VARCHAR
 )"""
-"""In the order of `_SHAPE`. `actor_*` null: anonymous, or nobody."""
+"""In the order of `_SHAPE`. `actor_*` null: anonymous, or nobody. `first_party`: the data of a first-party event, as JSON:
+there are many kinds of them, and few events."""
 
 TABLES = f"CREATE TABLE recent {_COLUMNS}"
 """The events since the last settling."""
@@ -146,9 +148,10 @@ _SHAPE = """{
 
 _INSERT = f"""
 INSERT INTO {{table}}
-SELECT position, unnest(event, max_depth := 2)
+SELECT position, unnest(event, max_depth := 2),
+    CASE WHEN starts_with(event.event_id, 'streamkit:') THEN json_extract(value, '$.data')::VARCHAR END
 FROM (
-    SELECT position, from_json(value, '{_SHAPE.replace(chr(10), "").replace("{", "{{").replace("}", "}}")}') AS event
+    SELECT position, value, from_json(value, '{_SHAPE.replace(chr(10), "").replace("{", "{{").replace("}", "}}")}') AS event
     FROM (SELECT unnest($1::BIGINT[]) AS position, unnest($2::VARCHAR[]) AS value)
 )
 """

@@ -242,6 +242,10 @@ class Numbers:
         positive = {viewer: coins for viewer, coins in balance.items() if coins > 0}
         return sorted(self._ranked(positive), key=lambda row: (-row.value, *_tie(row)))
 
+    def rules(self) -> dict[str, int]:
+        """Coins by rule, as they stand."""
+        return COINS
+
     def kick_rows(self) -> list[tuple[str | None, int, datetime]]:
         """Every kicks gift as (actor, amount, occurred_at), newest first."""
         gifts = [(e, e.data.amount) for e in self._events() if isinstance(e.data, KicksGifted)]

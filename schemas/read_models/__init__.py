@@ -11,6 +11,7 @@ from schemas.read_models import (
     coins,
     events,
     kicks,
+    loyalty_rules,
     stream_status,
     subscription_history,
     subscription_totals,
@@ -20,6 +21,7 @@ from schemas.read_models.model import SETTLED_EVERY, SORTED_EVERY, Fold, Query, 
 __all__ = ["QUERIES", "READ_MODELS", "SETTLED_EVERY", "SORTED_EVERY", "Fold", "Query", "ReadModel"]
 
 READ_MODELS: tuple[ReadModel, ...] = (
+    loyalty_rules.READ_MODEL,
     subscription_history.READ_MODEL,
     coins.READ_MODEL,
     subscription_totals.READ_MODEL,

@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from schemas.read_models.coins import newest_names
 from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows
+from schemas.read_models.viewers import newest_names
 
 
 class ActiveTotalRow(Struct, frozen=True, array_like=True):

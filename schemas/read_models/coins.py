@@ -1,24 +1,21 @@
-"""Who are the viewers of a broadcaster, what are they called now, and how many loyalty coins do they hold?
+"""How many loyalty coins do a broadcaster's viewers hold?
 
-A viewer is (platform, platform user id). Rules are the defaults; what a later event can take back or must not pay
-again (a renewal, a minute, the first follow) is kept with its price.
+What a deed brings is settled by the rules in force at its place in the log, and kept with it: a minute pays once, a
+follow pays once, and a later rule re-prices nothing. A viewer is (platform, platform user id).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 from typing import Any
 
 from msgspec import Struct
 
-from schemas.read_models.model import Query, Reading, ReadModel, Rows, lately
-from schemas.read_models.subscription_history import coins_earned, coins_lately
-
-CHAT_MINUTE = 1
-FOLLOW = 10
-GIFT = 50
-KICK = 1
-BIT = 1
+from schemas.read_models import loyalty_rules
+from schemas.read_models.loyalty_rules import DEFAULTS, SETTLED_IN_FORCE, price
+from schemas.read_models.model import Query, Reading, ReadModel, Rows
+from schemas.read_models.subscription_history import late
+from schemas.read_models.viewers import NAMED, TOLD, newest_names
 
 
 class CoinsSummaryRow(Struct, frozen=True, array_like=True):
@@ -43,11 +40,9 @@ LEVELS = 3
 STRETCHES_TOGETHER = 16
 """Each level's stretches of the log are so many of the level before."""
 
-_LEVEL_TABLE = """
-CREATE TABLE coins_viewers_{level} (
-    stretch BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR,
-    name VARCHAR, name_weight UTINYINT, named_at TIMESTAMPTZ, named_by VARCHAR,
-    coins BIGINT, follow_coins BIGINT, followed_at BIGINT
+_LEVEL_TABLE = f"""
+CREATE TABLE coins_viewers_{{level}} (
+    stretch BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, told {TOLD}, coins HUGEINT
 );
 """
 
@@ -58,76 +53,99 @@ CREATE VIEW coins_viewers AS
 CREATE TABLE coins_minutes (
     minute BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, position BIGINT, coins BIGINT
 );
+CREATE TABLE coins_earned (
+    position BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, rule VARCHAR, coins BIGINT
+);
 """
-"""`coins_viewers_1` has a row for each viewer whom a settled stretch of the log tells of: what it is called by it and
-what it earned. Sixteen stretches are taken together in the next level, and so on, so that no table is ever updated.
-`named_by` is the event that told the name; a heavier one wins before a newer one: 2 a platform's event, 1 a
-first-party event, 0 a list of subscribers. `follow_coins`: what the first follow brings, which lies at `followed_at`;
-`coins` is all the rest. `minute` counts from 1970; `position` is that of the message that paid it."""
+"""`coins_minutes` has the minutes in which viewers chatted (from 1970), with the position of the message that paid;
+`coins_earned` all else that brought or took coins. `coins_viewers_1` has a row for each viewer of whom a settled
+stretch of the log tells: the newest name in it, and the coins. Sixteen stretches are taken together in the next level,
+and so on, so that no table is ever updated and a balance is the sum of a few rows."""
 
 CHAT = "chat.message.sent"
+FOLLOW = "channel.followed"
 MINUTE_US = 60_000_000
 
-_MINUTES = f"""
-    SELECT epoch_us(occurred_at) // {MINUTE_US} AS minute, user_id, platform, actor_id AS viewer_id,
-        min(position) AS position, {CHAT_MINUTE}::BIGINT AS coins
-    FROM {{events}} WHERE type = '{CHAT}' AND actor_id IS NOT NULL {{where}}
-    GROUP BY minute, user_id, platform, actor_id
-"""
+QUANTITIES = {
+    "channel.subscription.gifts": ("gift", "gift_count"),
+    "kicks.gifted": ("kick", "amount"),
+    "channel.cheered": ("bit", "amount"),
+    "coins.adjusted": ("adjustment", "amount"),
+    "gamble.played": ("gamble", "(first_party->>'payout')::BIGINT - (first_party->>'bet')::BIGINT"),
+}
+"""The kinds that bring coins each by itself: under which rule, and for how many of what. Adjustments and gambles have no
+price."""
 
-_COINS = f"""CASE type WHEN 'channel.subscription.gifts' THEN gift_count * {GIFT} WHEN 'kicks.gifted' THEN amount * {KICK}
-    WHEN 'channel.cheered' THEN amount * {BIT} ELSE 0 END"""
-_FOLLOW_COINS = f"CASE type WHEN 'channel.followed' THEN {FOLLOW} END"
-_FOLLOWED_AT = "CASE type WHEN 'channel.followed' THEN position END"
 
-_TOLD_BY_ACTORS = f"""
-    SELECT position, user_id, platform, actor_id AS viewer_id, actor_name AS name,
-        CASE platform WHEN 'streamkit' THEN 1 ELSE 2 END AS name_weight, occurred_at AS named_at, event_id AS named_by,
-        {_COINS} AS coins, {_FOLLOW_COINS} AS follow_coins, {_FOLLOWED_AT} AS followed_at
-    FROM batch WHERE actor_id IS NOT NULL
-"""
-LISTING = ("channel.subscription.gifts", "channel.subscription.snapshot")
-_TOLD_BY_LISTS = f"""
-    SELECT position, user_id, platform, viewer.id AS viewer_id, viewer.name AS name,
-        CASE type WHEN 'channel.subscription.gifts' THEN 2 ELSE 0 END AS name_weight, occurred_at AS named_at,
-        event_id AS named_by, 0 AS coins, NULL AS follow_coins, NULL AS followed_at
-    FROM (
-        SELECT position, user_id, platform, type, occurred_at, event_id,
-            unnest(coalesce(giftees, subscribers)) AS viewer
-        FROM batch WHERE type IN {LISTING}
+def _case(of: str, values: dict[str, str], otherwise: str = "NULL") -> str:
+    return (
+        f"CASE {of} {' '.join(f'''WHEN '{key}' THEN {value}''' for key, value in values.items())} ELSE {otherwise} END"
     )
-"""
 
+
+_KINDS = tuple(QUANTITIES)
+_RULE = _case("type", {kind: f"'{rule}'" for kind, (rule, _) in QUANTITIES.items()})
+_QUANTITY = _case("type", {kind: quantity for kind, (_, quantity) in QUANTITIES.items()})
+
+
+def _priced(deeds: str) -> str:
+    """`deeds` (position, user_id, platform, viewer_id, rule, quantity, …) with what each brings."""
+    coins = _case("rule", {rule: f"coalesce(rules.{rule}, {coins})" for rule, coins in DEFAULTS.items()}, "1")
+    return f"""
+    SELECT deed.*, quantity * {coins} AS coins FROM ({deeds}) AS deed
+    ASOF LEFT JOIN ({SETTLED_IN_FORCE}) AS rules ON rules.user_id = deed.user_id AND rules.position < deed.position
+    """
+
+
+_CHATTED = f"""
+    SELECT epoch_us(occurred_at) // {MINUTE_US} AS minute, user_id, platform, actor_id AS viewer_id,
+        min(position) AS position, 'chat_minute' AS rule, 1 AS quantity
+    FROM batch WHERE type = '{CHAT}' AND actor_id IS NOT NULL GROUP BY minute, user_id, platform, actor_id
+"""
 MINUTES = f"""
 INSERT INTO coins_minutes
-SELECT chat.* FROM ({_MINUTES.format(events="batch", where="")}) AS chat
+SELECT minute, user_id, platform, viewer_id, position, coins FROM ({_priced(_CHATTED)}) AS chat
 ANTI JOIN (
     SELECT * FROM coins_minutes WHERE minute IN (
         SELECT DISTINCT epoch_us(occurred_at) // {MINUTE_US} FROM batch WHERE type = '{CHAT}')
 ) AS paid USING (minute, user_id, platform, viewer_id)
+ORDER BY user_id
 """
 
-_TOLD = "{'weight': name_weight, 'told_at': named_at, 'event_id': named_by, 'name': name}"
+_DEEDS = f"""
+    SELECT position, user_id, platform, actor_id AS viewer_id, {_RULE} AS rule, {_QUANTITY} AS quantity
+    FROM batch WHERE type IN {_KINDS} AND actor_id IS NOT NULL
+    UNION ALL
+    SELECT position, user_id, platform, viewer_id, 'follow', 1 FROM (
+        SELECT min(position) AS position, user_id, platform, actor_id AS viewer_id FROM batch
+        WHERE type = '{FOLLOW}' AND actor_id IS NOT NULL GROUP BY user_id, platform, actor_id
+    ) ANTI JOIN (SELECT user_id, platform, viewer_id FROM coins_earned WHERE rule = 'follow') AS paid
+    USING (user_id, platform, viewer_id)
+    UNION ALL
+    SELECT position, user_id, platform, viewer_id, 'subscription', 1 FROM subscription_history
+    WHERE position >= $from AND type <> 'channel.subscription.gifts' AND viewer_id IS NOT NULL AND position NOT IN (
+        SELECT position FROM subscription_history_suppressed WHERE suppressed_at = position)
+"""
+EARNED = f"""
+INSERT INTO coins_earned
+SELECT position, user_id, platform, viewer_id, rule, coins FROM ({_priced(_DEEDS)}) ORDER BY user_id
+"""
 
-_TOGETHER = f"""
-    max({_TOLD}) FILTER (name IS NOT NULL) AS told, sum(coins)::BIGINT AS coins,
-    arg_min(follow_coins, followed_at) AS follow_coins, min(followed_at) AS followed_at
+TAKEN_BACK = """
+INSERT INTO coins_earned
+SELECT suppressed.suppressed_at, earned.user_id, earned.platform, earned.viewer_id, earned.rule, -earned.coins
+FROM subscription_history_suppressed AS suppressed JOIN coins_earned AS earned USING (position)
+WHERE suppressed.suppressed_at >= $from AND suppressed.suppressed_at > position AND earned.rule = 'subscription'
 """
-_ROW = """
-    stretch, user_id, platform, viewer_id, told.name, told.weight, told.told_at, told.event_id, coins, follow_coins,
-    followed_at
-"""
+"""A renewal that counted is taken back where it stops to count."""
 
 VIEWERS = f"""
-INSERT INTO coins_viewers_1 SELECT {_ROW} FROM (
-    SELECT position // $every AS stretch, user_id, platform, viewer_id, {_TOGETHER} FROM (
-        {_TOLD_BY_ACTORS} UNION ALL {_TOLD_BY_LISTS}
-        UNION ALL BY NAME
-        SELECT position, user_id, platform, viewer_id, coins FROM coins_minutes
-        WHERE position >= $from AND position < $to
-        UNION ALL BY NAME ({coins_earned("$from", "$to")})
-    ) GROUP BY stretch, user_id, platform, viewer_id
-) ORDER BY user_id
+INSERT INTO coins_viewers_1
+SELECT position // $every AS stretch, user_id, platform, viewer_id, max(told), sum(coins) FROM (
+    SELECT *, 0 AS coins FROM ({NAMED})
+    UNION ALL BY NAME SELECT position, user_id, platform, viewer_id, coins FROM coins_minutes WHERE position >= $from
+    UNION ALL BY NAME SELECT position, user_id, platform, viewer_id, coins FROM coins_earned WHERE position >= $from
+) GROUP BY stretch, user_id, platform, viewer_id ORDER BY user_id
 """
 
 
@@ -136,63 +154,120 @@ def _taken_together(level: int) -> tuple[str, str]:
     complete = f"stretch // {STRETCHES_TOGETHER} < $to // ($every * {STRETCHES_TOGETHER**level})"
     return (
         f"""
-INSERT INTO coins_viewers_{level + 1} SELECT {_ROW} FROM (
-    SELECT stretch // {STRETCHES_TOGETHER} AS stretch, user_id, platform, viewer_id, {_TOGETHER}
-    FROM (SELECT * FROM coins_viewers_{level} WHERE {complete}) GROUP BY ALL
-) ORDER BY stretch, user_id
+INSERT INTO coins_viewers_{level + 1}
+SELECT stretch // {STRETCHES_TOGETHER} AS together, user_id, platform, viewer_id, max(told), sum(coins)
+FROM coins_viewers_{level} WHERE {complete} GROUP BY together, user_id, platform, viewer_id ORDER BY together, user_id
 """,
         f"DELETE FROM coins_viewers_{level} WHERE {complete}",
     )
 
 
-EARNING = ("channel.subscription.gifts", "kicks.gifted", "channel.cheered", "channel.followed")
+# ------------------------------------------------------------------ questions
 
-_SETTLED_PART = """
-    SELECT platform, viewer_id, coins, follow_coins, followed_at FROM coins_viewers WHERE user_id = $user_id
-"""
-_EARNED_PART = f"""
-    UNION ALL SELECT platform, actor_id, {_COINS}, {_FOLLOW_COINS}, {_FOLLOWED_AT}
-    FROM recent WHERE user_id = $user_id AND type IN {EARNING} AND actor_id IS NOT NULL
-"""
-FIRST_MINUTE = f"""
-SELECT min(epoch_us(occurred_at)) // {MINUTE_US} FROM recent WHERE user_id = $user_id AND type = '{CHAT}'
-"""
+_SETTLED_PART = "SELECT platform, viewer_id, coins FROM coins_viewers WHERE user_id = $user_id"
+
 _MINUTES_PART = f"""
-    UNION ALL SELECT platform, viewer_id, coins, NULL, NULL
-    FROM ({_MINUTES.format(events="recent", where="AND user_id = $user_id")}) AS chat
-    ANTI JOIN (
+    SELECT platform, viewer_id, 'chat_minute' AS rule, coins FROM (
+        SELECT epoch_us(occurred_at) // {MINUTE_US} AS minute, platform, actor_id AS viewer_id,
+            arg_min({{chat_minute}}, position) AS coins
+        FROM recent WHERE user_id = $user_id AND type = '{CHAT}' AND actor_id IS NOT NULL GROUP BY ALL
+    ) AS chat ANTI JOIN (
         SELECT minute, platform, viewer_id FROM coins_minutes WHERE user_id = $user_id AND minute >= $first_minute
     ) AS paid USING (minute, platform, viewer_id)
 """
+_FOLLOWS_PART = f"""
+    SELECT platform, viewer_id, 'follow' AS rule, coins FROM (
+        SELECT platform, actor_id AS viewer_id, arg_min({{follow}}, position) AS coins
+        FROM recent WHERE user_id = $user_id AND type = '{FOLLOW}' AND actor_id IS NOT NULL GROUP BY ALL
+    ) AS follows ANTI JOIN (
+        SELECT platform, viewer_id FROM coins_earned WHERE user_id = $user_id AND rule = 'follow'
+    ) AS paid USING (platform, viewer_id)
+"""
+_DEEDS_PART = f"""
+    SELECT platform, actor_id AS viewer_id, {_RULE} AS rule,
+        ({_QUANTITY}) * {_case("type", {kind: f"({{{rule}}})" for kind, (rule, _) in QUANTITIES.items() if rule in DEFAULTS}, "1")} AS coins
+    FROM recent WHERE user_id = $user_id AND type IN {_KINDS} AND actor_id IS NOT NULL
+"""
 _SUBSCRIPTIONS_PART = """
-    UNION ALL SELECT unnest($platforms::VARCHAR[]), unnest($viewers::VARCHAR[]), unnest($coins::BIGINT[]), NULL, NULL
+    SELECT unnest($platforms::VARCHAR[]) AS platform, unnest($viewers::VARCHAR[]) AS viewer_id,
+        'subscription' AS rule, unnest($coins::BIGINT[]) AS coins
 """
-_BALANCES = """
-SELECT platform, viewer_id, (sum(coins) + coalesce(arg_min(follow_coins, followed_at), 0))::BIGINT AS balance
-FROM ({parts}) GROUP BY platform, viewer_id HAVING balance > 0
+
+BALANCES = """
+SELECT platform, viewer_id, sum(coins) AS balance FROM ({parts}) GROUP BY platform, viewer_id HAVING balance > 0
 """
-TOTAL = "SELECT coalesce(sum(balance), 0)::BIGINT, count(*) FROM ({balances})"
+TOTAL = "SELECT coalesce(sum(balance), 0), count(*) FROM ({balances})"
 LEADERS = """
-SELECT platform, viewer_id, balance, sum(balance) OVER ()::BIGINT, count(*) OVER ()
+SELECT platform, viewer_id, balance, sum(balance) OVER (), count(*) OVER ()
 FROM ({balances}) QUALIFY rank() OVER (ORDER BY balance DESC) <= $limit
 """
 
 
-def _balances(reading: Reading) -> tuple[str, dict[str, Any]]:
-    """The SQL of all balances above zero, of no more parts than the broadcaster's recent events need, and its
-    parameters."""
-    parts, parameters = [_SETTLED_PART], dict[str, Any]()
-    if not reading.recent.keys().isdisjoint(EARNING):
-        parts.append(_EARNED_PART)
+class Earning(Struct, frozen=True):
+    """SQL for (platform, viewer_id, rule, coins) of what the recent events bring, and its parameters."""
+
+    parts: list[str]
+    parameters: dict[str, Any]
+
+
+def _prices(reading: Reading) -> dict[str, str]:
+    """SQL for what each rule brings an event, by its `position`."""
+    rules = reading.shared(loyalty_rules.in_force)
+    of_recent = [each for each in rules if each.position >= reading.settled]
+    before = rules[len(rules) - len(of_recent) - 1]
+    return {
+        rule: "".join(
+            f"CASE WHEN position > {each.position} THEN {each.coins[rule]} ELSE " for each in reversed(of_recent)
+        )
+        + str(before.coins[rule])
+        + " END" * len(of_recent)
+        for rule in DEFAULTS
+    }
+
+
+def recently_earned(reading: Reading) -> Earning:
+    """What the recent events bring and take, in no more parts than there are kinds of them."""
+    parts, parameters = [], dict[str, Any]()
+    prices = reading.shared(_prices)
     if CHAT in reading.recent:
-        parts.append(_MINUTES_PART)
-        ((parameters["first_minute"],),) = reading.rows(FIRST_MINUTE)
-    subscriptions = reading.shared(coins_lately)
+        parts.append(_MINUTES_PART.format_map(prices))
+        parameters["first_minute"] = reading.recent[CHAT].first_us // MINUTE_US
+    if FOLLOW in reading.recent:
+        parts.append(_FOLLOWS_PART.format_map(prices))
+    if not reading.recent.keys().isdisjoint(_KINDS):
+        parts.append(_DEEDS_PART.format_map(prices))
+    subscriptions = _subscriptions_lately(reading)
     if subscriptions:
         parts.append(_SUBSCRIPTIONS_PART)
         platforms, viewers = zip(*subscriptions, strict=True)
         parameters |= {"platforms": platforms, "viewers": viewers, "coins": list(subscriptions.values())}
-    return _BALANCES.format(parts="".join(parts)), parameters
+    return Earning(parts, parameters)
+
+
+PAID_FOR = "SELECT position, coins FROM coins_earned WHERE user_id = $user_id AND list_contains($positions::BIGINT[], position)"
+
+
+def _subscriptions_lately(reading: Reading) -> Counter[tuple[str, str]]:
+    """What the recent events give and take for subscriptions, by (platform, viewer id)."""
+    coins: Counter[tuple[str, str]] = Counter()
+    known = reading.shared(late)
+    rules = reading.shared(loyalty_rules.in_force)
+    for row in known.rows:
+        if row.viewer_id is not None and row.is_subscription and row.suppressed_at is None:
+            coins[row.platform, row.viewer_id] += price(rules, "subscription", row.position)
+    if known.suppressed:
+        paid: dict[int, int] = dict(reading.rows(PAID_FOR, positions=[row.position for row in known.suppressed]))
+        for row in known.suppressed:
+            if row.viewer_id is not None:
+                coins[row.platform, row.viewer_id] -= paid[row.position]
+    return coins
+
+
+def _balances(reading: Reading) -> tuple[str, dict[str, Any]]:
+    """The SQL of all balances above zero, and its parameters."""
+    earning = reading.shared(recently_earned)
+    late_parts = [f"SELECT platform, viewer_id, coins FROM ({part})" for part in earning.parts]
+    return BALANCES.format(parts=" UNION ALL ".join([_SETTLED_PART, *late_parts])), earning.parameters
 
 
 def summary(reading: Reading) -> Rows:
@@ -210,41 +285,11 @@ def leaderboard(reading: Reading, *, limit: int) -> Rows:
     return [(names[row[:2]], row[0], *row[2:]) for row in leaders[:limit]]
 
 
-_NAMES = "user_id = $user_id AND list_contains($viewers::VARCHAR[], viewer_id)"
-SETTLED_NAMES = f"""
-SELECT platform, viewer_id, name_weight, epoch_us(named_at), named_by, name FROM coins_viewers
-WHERE {_NAMES} AND name IS NOT NULL
-"""
-_LATE_NAMES = f"""
-SELECT platform, viewer_id, name_weight, epoch_us(named_at), named_by, name FROM ({{told}}) WHERE {_NAMES}
-"""
-LATE_NAMES = _LATE_NAMES.format(told=lately(_TOLD_BY_ACTORS))
-LATE_LISTS = _LATE_NAMES.format(told=lately(_TOLD_BY_LISTS))
-
-
-def newest_names(reading: Reading, viewers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The newest name of each of these (platform, viewer id), all of whom some event has named."""
-    if not viewers:
-        return {}
-    sources = [SETTLED_NAMES]
-    if reading.recent:
-        sources.append(LATE_NAMES)
-    if not reading.recent.keys().isdisjoint(LISTING):
-        sources.append(LATE_LISTS)
-    told: dict[tuple[str, str], tuple[Any, ...]] = {}
-    ids = list({viewer_id for _, viewer_id in viewers})
-    for sql in sources:
-        for platform, viewer_id, *name in reading.rows(sql, viewers=ids):
-            viewer = (platform, viewer_id)
-            told[viewer] = max(told.get(viewer, (-1,)), tuple(name))
-    return {viewer: told[viewer][-1] for viewer in viewers}
-
-
 READ_MODEL = ReadModel(
     name="coins",
-    version=3,
+    version=4,
     tables=TABLES,
-    settle=(MINUTES, VIEWERS, *_taken_together(1), *_taken_together(2)),
+    settle=(MINUTES, EARNED, TAKEN_BACK, VIEWERS, *_taken_together(1), *_taken_together(2)),
     queries=(
         Query(name="coins_summary", row=CoinsSummaryRow, answer=summary),
         Query(name="coins_leaderboard", row=CoinsLeaderRow, answer=leaderboard, parameters=("limit",)),

@@ -72,7 +72,7 @@ _WITHIN_REACH = "AND received_at >= make_timestamptz($reach_us::BIGINT)"
 
 def total(reading: Reading) -> Rows:
     """`EventsTotalRow`, one."""
-    late = sum(events for kind, events in reading.recent.items() if is_stored(kind))
+    late = sum(recent.events for kind, recent in reading.recent.items() if is_stored(kind))
     return [(reading.rows(SETTLED_TOTAL)[0][0] + late,)]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from schemas.read_models.coins import newest_names
 from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows
+from schemas.read_models.viewers import newest_names
 
 
 class KicksSummaryRow(Struct, frozen=True, array_like=True):

@@ -25,6 +25,13 @@ T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
 
+class Recent(Struct, frozen=True):
+    """Events of one type that are not settled yet: how many, and when the first of them happened."""
+
+    events: int
+    first_us: int
+
+
 class Reading(Protocol):
     """What an answer has at hand: one broadcaster's read models, in one snapshot of one request."""
 
@@ -37,8 +44,8 @@ class Reading(Protocol):
         """The log position before which all is settled."""
 
     @property
-    def recent(self) -> Mapping[str, int]:
-        """How many of the broadcaster's events are not settled yet, by type."""
+    def recent(self) -> Mapping[str, Recent]:
+        """What there is of the broadcaster's events that are not settled yet, by type."""
 
     def rows(self, sql: str, **parameters: Any) -> Rows:
         """The rows of one statement, which may name `$user_id`, `$settled` and the parameters given. Planning a

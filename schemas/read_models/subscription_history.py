@@ -8,15 +8,10 @@ https://dev.twitch.tv/docs/eventsub/eventsub-subscription-types/#channelsubscrip
 
 from __future__ import annotations
 
-from collections import Counter
-
 from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows, lately
-
-SUBSCRIPTION_COINS = 100
-"""What a viewer earns by a subscription that counts."""
 
 
 class SubscriptionHistoryRow(Struct, frozen=True, array_like=True):
@@ -32,14 +27,13 @@ class SubscriptionHistoryRow(Struct, frozen=True, array_like=True):
 
 COLUMNS = """
     position BIGINT, user_id BIGINT, platform VARCHAR, type VARCHAR, viewer_id VARCHAR, actor VARCHAR,
-    subscriptions BIGINT, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ, coins BIGINT, first_month BOOLEAN
+    subscriptions BIGINT, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ, first_month BOOLEAN
 """
-"""`coins`: what the row brings the viewer while it counts (a gift's are paid with the gift). `first_month`: a Twitch
-message that never counts."""
+"""`first_month`: a Twitch message that never counts."""
 
 TABLES = """
 CREATE TABLE subscription_history_suppressed (
-    position BIGINT, suppressed_at BIGINT, user_id BIGINT, platform VARCHAR, viewer_id VARCHAR, coins BIGINT
+    position BIGINT, suppressed_at BIGINT, user_id BIGINT
 );
 """
 """The renewals that do not count, and the log position from which on they do not: their own or that of the purchase."""
@@ -52,7 +46,6 @@ KINDS = (NEW, RENEWAL, GIFTS)
 ROWS = f"""
 SELECT position, user_id, platform, type, actor_id AS viewer_id, actor_name AS actor,
     CASE type WHEN '{GIFTS}' THEN gift_count ELSE 1 END AS subscriptions, occurred_at, received_at,
-    CASE type WHEN '{GIFTS}' THEN 0 ELSE {SUBSCRIPTION_COINS} END AS coins,
     coalesce(type = '{RENEWAL}' AND platform = 'twitch' AND cumulative_months = 1, false) AS first_month
 FROM batch WHERE type IN {KINDS}
 """
@@ -65,7 +58,7 @@ def _pairs(renewals: str, purchases: str) -> str:
     """Which of `renewals` are suppressed by one of `purchases` (both rows of the history), and from where on."""
     return f"""
     SELECT renewal.position, greatest(renewal.position, bought.position) AS suppressed_at,
-        renewal.user_id, renewal.platform, renewal.viewer_id, renewal.coins
+        renewal.user_id
     FROM {renewals} AS renewal JOIN {purchases} AS bought
       ON bought.user_id = renewal.user_id AND bought.viewer_id = renewal.viewer_id
       AND epoch_us(bought.occurred_at) - epoch_us(renewal.occurred_at) BETWEEN -{BEFORE_US} AND {AFTER_US}
@@ -77,28 +70,15 @@ def _pairs(renewals: str, purchases: str) -> str:
 SUPPRESSED = f"""
 INSERT INTO subscription_history_suppressed
 WITH settling AS MATERIALIZED (SELECT * FROM subscription_history WHERE position >= $from)
-SELECT position, min(suppressed_at), user_id, platform, viewer_id, coins
+SELECT position, min(suppressed_at), user_id
 FROM (
-    SELECT position, position AS suppressed_at, user_id, platform, viewer_id, coins FROM settling WHERE first_month
+    SELECT position, position AS suppressed_at, user_id FROM settling WHERE first_month
     UNION ALL {_pairs("settling", "subscription_history")}
     UNION ALL {_pairs("subscription_history", "settling")}
 ) AS pair
 ANTI JOIN subscription_history_suppressed AS known USING (position)
 GROUP BY ALL
 """
-
-
-def coins_earned(first: str, end: str) -> str:
-    """The coins (position, user_id, platform, viewer_id, coins) that positions from `first` up to before `end` give
-    and take: a renewal that counted is paid where it lies, and taken back where it stops to count."""
-    return f"""
-    SELECT position, user_id, platform, viewer_id, coins FROM subscription_history
-    WHERE position >= {first} AND position < {end} AND coins <> 0 AND viewer_id IS NOT NULL AND position NOT IN (
-        SELECT position FROM subscription_history_suppressed WHERE suppressed_at = position)
-    UNION ALL
-    SELECT suppressed_at, user_id, platform, viewer_id, -coins FROM subscription_history_suppressed
-    WHERE suppressed_at >= {first} AND suppressed_at < {end} AND suppressed_at > position AND viewer_id IS NOT NULL
-    """
 
 
 class Subscription(Struct, frozen=True):
@@ -112,8 +92,12 @@ class Subscription(Struct, frozen=True):
     subscriptions: int
     occurred_us: int
     received_us: int
-    coins: int
     suppressed_at: int | None
+
+    @property
+    def is_subscription(self) -> bool:
+        """Of the viewer's own, not a gift."""
+        return self.type != GIFTS
 
 
 class Late(Struct, frozen=True):
@@ -124,7 +108,7 @@ class Late(Struct, frozen=True):
 
 
 _COLUMNS = """position, platform, type, viewer_id, actor, subscriptions, epoch_us(occurred_at), epoch_us(received_at),
-    coins, CASE WHEN first_month THEN position END"""
+    CASE WHEN first_month THEN position END"""
 _SUPPRESSED = "SELECT position FROM subscription_history_suppressed WHERE user_id = $user_id"
 LATE = f"SELECT {_COLUMNS} FROM ({lately(ROWS)}) WHERE user_id = $user_id"
 OF_VIEWERS = f"""
@@ -164,19 +148,6 @@ def _judged(row: Subscription, bought: list[Subscription]) -> Subscription:
     return replace(row, suppressed_at=min(near)) if near else row
 
 
-def coins_lately(reading: Reading) -> Counter[tuple[str, str]]:
-    """What the recent events give and take, by (platform, viewer id)."""
-    coins: Counter[tuple[str, str]] = Counter()
-    known = reading.shared(late)
-    for row in known.rows:
-        if row.viewer_id is not None and row.suppressed_at is None:
-            coins[row.platform, row.viewer_id] += row.coins
-    for row in known.suppressed:
-        if row.viewer_id is not None:
-            coins[row.platform, row.viewer_id] -= row.coins
-    return coins
-
-
 SETTLED_HISTORY = f"""
 SELECT type, platform, actor, subscriptions, epoch_us(received_at), position
 FROM subscription_history WHERE user_id = $user_id AND position NOT IN ({_SUPPRESSED})
@@ -200,7 +171,7 @@ def history(reading: Reading, *, limit: int) -> Rows:
 
 READ_MODEL = ReadModel(
     name="subscription_history",
-    version=3,
+    version=4,
     tables=TABLES,
     fold=(Fold(into="subscription_history", kinds=KINDS, columns=COLUMNS, sql=ROWS),),
     settle=(SUPPRESSED,),

@@ -96,6 +96,10 @@ def _coins_leaderboard(numbers: Numbers, ask: Parameters) -> list[tuple[Any, ...
     return [(row.username, row.platform, row.value, *total) for row in ranks[: ask["limit"]]]
 
 
+def _loyalty_rules(numbers: Numbers, _: Parameters) -> list[tuple[Any, ...]]:
+    return [tuple(numbers.rules().values())]
+
+
 def _kicks_summary(numbers: Numbers, _: Parameters) -> list[tuple[Any, ...]]:
     gifts = numbers.kick_rows()
     return [(sum(amount for _, amount, _ in gifts), len(gifts))]
@@ -125,6 +129,7 @@ EXPECTED: dict[str, Callable[[Numbers, Parameters], list[tuple[Any, ...]]]] = {
     "subscription_history": _subscription_history,
     "coins_summary": _coins_summary,
     "coins_leaderboard": _coins_leaderboard,
+    "loyalty_rules": _loyalty_rules,
     "kicks_summary": _kicks_summary,
     "kicks_top": _kicks_top,
     "kicks_history": _kicks_history,
