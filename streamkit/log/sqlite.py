@@ -2,8 +2,8 @@
 
 One table a partition; threads.py has the two threads that work on it. This is the one file that imports sqlite3.
 
-Statements matter more than rows here: every one gives Python's lock away and must win it back from a busy event
-loop, so a group is inserted by a handful of many-row statements.
+Statements matter more than rows here: every one gives Python's lock away several times and must win it back from a
+busy event loop. So a group is one many-row statement, which is its own transaction, wherever that can be.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ _Answer = TypeVar("_Answer")
 _FORMAT = "1"
 _BUSY_S = 5.0
 _MAX_BATCH_BYTES = 64 << 20
+_ROWS_AT_ONCE = 128
 _ROWS_PER_STATEMENT = 1024
 _ROWS_PER_FETCH = 1000
 _TABLES = {EVENTS: "events", CONTROL: "control", VAULT: "vault", DEAD_LETTERS: "dead_letters"}
@@ -103,9 +104,7 @@ class SqliteLog:
         """
         self._check_open()
         check_records(records)
-        future: asyncio.Future[list[Appended]] = self._loop.create_future()
-        self._writer.queue.put(Append(topic, records, future))
-        return await future
+        return await self._writer.append(topic, records)
 
     async def read(self, topic: str, partition: int, position: int, *, limit: int = 1000, wait_s: float = 0.0) -> Batch:
         """Up to `limit` records (64 MiB) from `position` on; waits up to `wait_s` seconds for the first.
@@ -133,7 +132,7 @@ class SqliteLog:
         if self._closed:
             return
         self._closed = True
-        self._writer.queue.put(None)
+        self._writer.end()
         await asyncio.to_thread(self._writer.join)
         self._reader.queue.put(None)
         await asyncio.to_thread(self._reader.join)
@@ -171,13 +170,23 @@ class _Database:
                 values += (record.key, record.value, _headers(record))
                 place.append((partition, table, len(values) // 3))
             places.append(place)
-        with _told(), self._transaction() as db:
+        with _told():
+            starts = self._insert(rows)
+        return [[Appended(partition, starts[table] + nth) for partition, table, nth in place] for place in places]
+
+    def _insert(self, rows: dict[str, list[Any]]) -> dict[str, int]:
+        """Insert by table, durably, rows given flat; the position of each table's first."""
+        if len(rows) == 1 and not rows.keys() & {"vault_0", "dead_letters_0"}:
+            ((table, values),) = rows.items()
+            if len(values) // 3 <= _ROWS_AT_ONCE:  # one statement outside of a transaction is one
+                return {table: _insert(self._db, table, values)}
+        with self._transaction() as db:
             starts = {table: _insert(db, table, values) for table, values in rows.items()}
             if "vault_0" in rows:
                 _compact(db, set(rows["vault_0"][::3]))
             if "dead_letters_0" in rows:
                 _trim(db, sum(map(len, rows["dead_letters_0"][1::3])), self._dead_letter_max_bytes)
-        return [[Appended(partition, starts[table] + nth) for partition, table, nth in place] for place in places]
+        return starts
 
     def read(self, read: Read) -> Batch:
         """Up to `limit` records or 64 MiB."""
@@ -325,11 +334,13 @@ def _headers(record: Record) -> str | None:
 def _insert(db: sqlite3.Connection, table: str, values: list[Any]) -> int:
     """Insert rows of (key, value, headers) given flat; the position of the first.
 
-    Statements of 1, 2, 4, … rows, so that each is prepared once; within the transaction their numbers are consecutive.
+    At most 128 rows are one statement; more are statements of 1,024, 512, … rows. So there are few texts and each is
+    prepared once. Within the transaction their numbers are consecutive.
     """
     done, rows, last = 0, len(values) // 3, 0
     while done < rows:
-        size = min(_ROWS_PER_STATEMENT, 1 << ((rows - done).bit_length() - 1))
+        left = rows - done
+        size = left if left <= _ROWS_AT_ONCE else min(_ROWS_PER_STATEMENT, 1 << (left.bit_length() - 1))
         sql = f"INSERT INTO {table} (key, value, headers) VALUES {','.join(('(?,?,?)',) * size)}"  # noqa: S608
         last = db.execute(sql, values[3 * done : 3 * (done + size)]).lastrowid or 0
         done += size

@@ -1,9 +1,10 @@
 """How a log in a file takes work from an event loop: a thread that writes in groups and a thread that reads.
 
-The loop only queues and awaits. Everything queued while a commit runs becomes the next commit (group commit), and one
-call into the loop answers all of a group. Reads that find nothing wait in the reading thread, which looks again after
-a commit of this process at once, and every 20 ms for one of another process, while somebody waits.
-What may not live here: SQL.
+The loop only queues and awaits. What comes in one turn of the loop, or while a commit runs, becomes one commit (group
+commit): the thread is woken once for all of it, and one call into the loop answers all of it. Reads that find nothing
+wait in the reading thread, which looks again after a commit of this process to their topic at once, and every 20 ms
+for one of another process, while somebody waits. Each waking of a thread costs a busy loop Python's lock: so none is
+woken without work. What may not live here: SQL.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
@@ -65,44 +67,58 @@ class Database(Protocol):
 
 
 class Writer(threading.Thread):
-    """One commit for everything that queued up during the one before. Ends after a None in its queue."""
+    """One commit for everything that was appended during the one before. All but `run` belong to the event loop."""
 
-    def __init__(self, database: Database, loop: asyncio.AbstractEventLoop, committed: Callable[[], None]) -> None:
-        """`committed` is called, in this thread, after each commit."""
+    def __init__(
+        self, database: Database, loop: asyncio.AbstractEventLoop, committed: Callable[[set[str]], None]
+    ) -> None:
+        """`committed` is called, in this thread, after each commit with the topics it wrote to."""
         super().__init__(name="log-writer", daemon=True)
-        self.queue: SimpleQueue[Append | None] = SimpleQueue()
         self._database = database
         self._loop = loop
         self._committed = committed
+        self._groups: SimpleQueue[list[Append] | None] = SimpleQueue()
+        self._next: list[Append] = []
+        self._handing_over = False
+
+    def append(self, topic: str, records: Sequence[Record]) -> asyncio.Future[list[Appended]]:
+        """Have the records written; the future has what became of them."""
+        future: asyncio.Future[list[Appended]] = self._loop.create_future()
+        self._next.append(Append(topic, records, future))
+        if not self._handing_over:
+            self._handing_over = True
+            self._loop.call_soon(self._hand_over)
+        return future
+
+    def end(self) -> None:
+        """End the thread, after the appends that came before."""
+        self._hand_over()
+        self._groups.put(None)
 
     def run(self) -> None:
         """The thread's own; use `start`."""
-        going_on = True
-        while going_on:
-            group, going_on = self._take()
-            if not group:
-                continue
+        while (group := self._groups.get()) is not None:
             answer: list[list[Appended]] | Exception
             try:
                 answer = self._database.commit(group)
             except Exception as error:
                 answer = error
             else:
-                self._committed()
-            _post(self._loop, [append.future for append in group], answer)
+                self._committed({append.topic for append in group})
+            _call(self._loop, self._answer, group, answer)
         self._database.close()
 
-    def _take(self) -> tuple[list[Append], bool]:
-        """Wait for the first append, take all that came meanwhile; False when it is time to end."""
-        group: list[Append] = []
-        item = self.queue.get()
-        while item is not None:
-            group.append(item)
-            try:
-                item = self.queue.get_nowait()
-            except Empty:
-                return group, True
-        return group, False
+    def _hand_over(self) -> None:
+        """Give the thread all that has come. At most one group is with it: meanwhile the next one grows."""
+        if self._next:
+            self._groups.put(self._next)
+            self._next = []
+        else:
+            self._handing_over = False
+
+    def _answer(self, group: list[Append], answer: list[list[Appended]] | Exception) -> None:
+        self._hand_over()
+        _settle([append.future for append in group], answer)
 
 
 class Reader(threading.Thread):
@@ -116,9 +132,9 @@ class Reader(threading.Thread):
         self._waiting: list[Read] = []
         self._seen_version = -1
 
-    def nudge(self) -> None:
-        """Have waiting reads look again; called by the writer after a commit."""
-        if self._waiting:
+    def nudge(self, topics: set[str]) -> None:
+        """Have the reads that wait for one of `topics` look again; called by the writer after a commit."""
+        if any(read.topic in topics for read in self._waiting):
             self.queue.put("nudge")
 
     def run(self) -> None:
@@ -178,10 +194,12 @@ class Reader(threading.Thread):
 
 def _post(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[Any]], answer: list[Any] | Exception) -> None:
     """Have the loop give each future its result, or all of them the error."""
-    try:
-        loop.call_soon_threadsafe(_settle, futures, answer)
-    except RuntimeError:  # the loop is closed: nobody is there to hear it
-        return
+    _call(loop, _settle, futures, answer)
+
+
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: Any) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody is there to hear it
+        loop.call_soon_threadsafe(callback, *arguments)
 
 
 def _settle(futures: list[asyncio.Future[Any]], answer: list[Any] | Exception) -> None:
