@@ -17,6 +17,7 @@ import msgspec
 
 from bench.processes import ROOT, request_bytes
 from streamkit.simulation.delivery import SANDBOX_STREAMER
+from streamkit.simulation.signing import SANDBOX_TWITCH_SECRET, sandbox_kick_public_key
 from streamkit.simulation.traffic import traffic
 
 
@@ -28,7 +29,9 @@ class Deployment:
         self.env = {
             "STREAMKIT_DATA_DIR": str(data_dir),
             "STREAMKIT_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
-            "STREAMKIT_SANDBOX": "1",
+            # not STREAMKIT_SANDBOX: with it, each Kick delivery is checked with Kick's own key first and then with this
+            "STREAMKIT_KICK_PUBLIC_KEY": sandbox_kick_public_key(),
+            "STREAMKIT_TWITCH_WEBHOOK_SECRET": SANDBOX_TWITCH_SECRET.decode(),
             "STREAMKIT_RATE_LIMIT": "0",
             "STREAMKIT_LOG_LEVEL": "ERROR",
         }
