@@ -14,9 +14,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from projector.session import Session
+from schemas.bounds import MAX_MONTHS, MAX_QUANTITY
 from schemas.errors import UNREADABLE
 from schemas.event import SCHEMA_VERSION, Platform, upcast
-from schemas.kinds import KIND_STRUCTS, MAX_MONTHS, MAX_QUANTITY
+from schemas.first_party_kinds import FIRST_PARTY_STRUCTS
+from schemas.kinds import KIND_STRUCTS
 
 _COLUMNS = """(
     position BIGINT, event_id VARCHAR, natural_key VARCHAR, type VARCHAR, platform VARCHAR, user_id BIGINT,
@@ -111,6 +113,7 @@ _measured = {
     "channel.subscription.renewal": _event_with(_Renewal),
     "channel.subscription.snapshot": _event_with(_Snapshot),
     "livestream.status.updated": _event_with(_Status),
+    **{kind: _event_with(data) for kind, data in FIRST_PARTY_STRUCTS.items()},
 }
 """The kinds of which SQL computes with more than text. It takes what does not fit for null, and what is out of bounds
 would only fail when it is settled, far from here."""

@@ -12,12 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-MAX_QUANTITY = 1 << 40
-"""Kicks, bits and gifts of one event: far above any real one, and sums of them stay within 64 bits. A codec that let
-more through would have it acknowledged first and refused by the fold afterwards."""
-
-MAX_MONTHS = 1200
-"""Of a subscription: an expiry further ahead is no date any more."""
+from schemas.first_party_kinds import FIRST_PARTY_STRUCTS, FirstParty
 
 RedemptionStatus = Literal["pending", "accepted", "rejected"]
 
@@ -219,7 +214,7 @@ class PlatformSubscriptionRevoked(_Data, frozen=True):
     subscribed_type: str | None = None
 
 
-KIND_STRUCTS: dict[str, type[_Data]] = {
+KIND_STRUCTS: dict[str, type[Struct]] = {
     "chat.message.sent": ChatMessage,
     "channel.followed": Followed,
     "channel.subscription.new": SubscriptionNew,
@@ -238,6 +233,7 @@ KIND_STRUCTS: dict[str, type[_Data]] = {
     "moderation.unbanned": Unbanned,
     "channel.raided": Raided,
     "platform.subscription.revoked": PlatformSubscriptionRevoked,
+    **FIRST_PARTY_STRUCTS,
 }
 
 KINDS: tuple[str, ...] = tuple(KIND_STRUCTS)
@@ -261,6 +257,7 @@ KindData = (
     | Unbanned
     | Raided
     | PlatformSubscriptionRevoked
+    | FirstParty
 )
 
 

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 from hypothesis import strategies as st
 
 from schemas.event import Event, first_word
+from schemas.first_party_kinds import FIRST_PARTY_STRUCTS
 from schemas.kinds import (
     KINDS,
     Banned,
@@ -68,7 +69,7 @@ SPANS = (
 NUDGES = (timedelta(0), timedelta(0), timedelta(microseconds=1), timedelta(microseconds=-1))
 
 # Rare kinds once, those that the numbers turn on more often.
-_WEIGHTED = KINDS + 2 * (
+_WEIGHTED = tuple(kind for kind in KINDS if kind not in FIRST_PARTY_STRUCTS) + 2 * (
     "chat.message.sent",
     "channel.subscription.new",
     "channel.subscription.new",

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.kinds import MAX_MONTHS, MAX_QUANTITY
+from schemas.bounds import MAX_MONTHS, MAX_QUANTITY
 
 Id = int | str
 """A platform's id in a body: Kick's int64 or Twitch's numeric string; `id_text` makes a string of it."""

@@ -92,7 +92,7 @@ def history(reading: Reading, *, limit: int, type: str | None) -> Rows:
 
 READ_MODEL = ReadModel(
     name="events",
-    version=3,
+    version=4,
     tables=TABLES,
     fold=(
         Fold(into="events_chat", kinds=(CHAT,), columns=COLUMNS, sql=CHAT_ROWS, by_user=False),

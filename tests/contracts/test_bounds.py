@@ -10,8 +10,8 @@ import pytest
 from ingest.codecs import kick
 from ingest.codecs.delivery import Delivery, Outcome, Parked
 from projector.staging import BadRecord, read_heads
+from schemas.bounds import MAX_MONTHS, MAX_QUANTITY
 from schemas.event import Event, encode_event
-from schemas.kinds import MAX_MONTHS, MAX_QUANTITY
 from tests.samples import RECEIVED_AT, USER_ID, load
 from tests.signing import KickSigner
 
