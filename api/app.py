@@ -24,7 +24,6 @@ from api.reads import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
 from api.remote import RemoteReadModels
 from api.routes import OPENAPI, READS, ROUTES, STREAM_INFO, Read
 from api.stream_info import read_change
-from api.wire import DateHeader, Ready, is_plain
 from schemas.errors import Problem, Retry
 from schemas.openapi import Operation, build_document
 from streamkit import telemetry
@@ -34,6 +33,7 @@ from streamkit.directory import Directory
 from streamkit.envelope import JSON_TYPE, credentials_of, problem_response, success_body, unavailable
 from streamkit.reads import ReadModels
 from streamkit.redis import SoftState
+from streamkit.wire import DateHeader, Ready, is_plain
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -200,7 +200,7 @@ class ApiRoom:
         if packed:
             body = kept.gzip()
         origin = {} if self._cors.constant else self._cors.of(request.headers.get("Origin"))
-        if is_plain(request) and not in_query and not origin:
+        if request.method == "GET" and is_plain(request) and not in_query and not origin:
             head = kept.heads.get(packed)
             if head is None:
                 head = kept.heads[packed] = self._head(len(body), packed)

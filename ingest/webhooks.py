@@ -19,8 +19,14 @@ from ingest.kick_keys import KickKeys
 from ingest.receive import BODY_TIMEOUT_S, BadRequestBody, receive
 from schemas.errors import LogClosed, Refuse, Retry
 from streamkit import telemetry
+from streamkit.connection import SERVER
+from streamkit.wire import DateHeader, Ready, is_plain
 
 POSITION_HEADER = "Streamkit-Position"
+_HEADS = {
+    200: f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: {SERVER}\r\n",
+    204: f"HTTP/1.1 204 No Content\r\nServer: {SERVER}\r\n",
+}
 _SECONDS = {platform: telemetry.DELIVERY_SECONDS.labels(platform) for platform in ("kick", "twitch")}
 
 
@@ -41,6 +47,7 @@ class Webhooks:
         self._kick_keys = kick_keys
         self._kick_token = None if kick_webhook_token is None else kick_webhook_token.encode()
         self._body_timeout_s = body_timeout_s
+        self._date = DateHeader()
 
     def add_routes(self, app: web.Application) -> None:
         """Register the addresses; other methods than POST get 405."""
@@ -53,15 +60,15 @@ class Webhooks:
             resource.add_route("POST", handler)
             resource.add_route("*", _method_not_allowed)
 
-    async def kick(self, request: web.Request) -> web.Response:
+    async def kick(self, request: web.Request) -> web.StreamResponse:
         """200, empty, once the delivery's outcome is durable."""
         return await self._answer("kick", request, self._take_kick)
 
-    async def twitch(self, request: web.Request) -> web.Response:
+    async def twitch(self, request: web.Request) -> web.StreamResponse:
         """204 once the message's outcome is durable; a challenge is echoed."""
         return await self._answer("twitch", request, self._take_twitch)
 
-    async def _take_kick(self, request: web.Request) -> web.Response:
+    async def _take_kick(self, request: web.Request) -> web.StreamResponse:
         token = request.match_info.get("token")
         if (token is None) != (self._kick_token is None) or (
             token is not None and not hmac.compare_digest(token.encode("utf-8", "replace"), self._kick_token or b"")
@@ -79,9 +86,9 @@ class Webhooks:
             raise Refuse(401, "bad_signature", "Kick-Event-Signature is not Kick's signature of this delivery.")
         taken = await self._intake.take("kick", kick.event_id(delivery), delivery, kick.decode)
         _SECONDS["kick"].observe(time.perf_counter() - complete_at)
-        return web.Response(status=200, headers=_position(taken.position))
+        return self._taken(request, 200, taken.position)
 
-    async def _take_twitch(self, request: web.Request) -> web.Response:
+    async def _take_twitch(self, request: web.Request) -> web.StreamResponse:
         if not self._twitch_secrets:
             raise Retry("Set STREAMKIT_TWITCH_WEBHOOK_SECRET to the secret of the subscriptions.", retry_after_s=60)
         delivery = await receive(request, twitch.HEADERS, twitch.REQUIRED, body_timeout_s=self._body_timeout_s)
@@ -97,14 +104,20 @@ class Webhooks:
             # https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#responding-to-a-challenge-request
             headers = {"Content-Type": "text/plain", "X-Content-Type-Options": "nosniff"}
             return web.Response(status=200, body=taken.challenge.encode(), headers=headers)
-        return web.Response(status=204, headers=_position(taken.position))
+        return self._taken(request, 204, taken.position)
+
+    def _taken(self, request: web.Request, status: int, position: str | None) -> web.StreamResponse:
+        if not is_plain(request):
+            return web.Response(status=status, headers=None if position is None else {POSITION_HEADER: position})
+        told = "" if position is None else f"{POSITION_HEADER}: {position}\r\n"
+        return Ready(f"{_HEADS[status]}{told}{self._date.line()}\r\n".encode("ascii"), status=status)
 
     async def _answer(
         self,
         platform: Literal["kick", "twitch"],
         request: web.Request,
-        take: Callable[[web.Request], Awaitable[web.Response]],
-    ) -> web.Response:
+        take: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
         try:
             return await take(request)
         except Refuse as refusal:
@@ -127,10 +140,6 @@ async def _hang_up(request: web.Request, answer: web.Response) -> None:
     await answer.prepare(request)
     await answer.write_eof()
     request.protocol.force_close()
-
-
-def _position(position: str | None) -> dict[str, str] | None:
-    return None if position is None else {POSITION_HEADER: position}
 
 
 def _problem(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> web.Response:

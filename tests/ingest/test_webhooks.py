@@ -88,6 +88,25 @@ async def _deliver(ingest: Ingest, sample: Sample) -> Answered:
     return await ingest.post_twitch(sample.type, sample.body, message_type=kind)
 
 
+@pytest.mark.parametrize("platform", ["kick", "twitch"])
+async def test_an_answer_is_the_same_on_a_connection_that_is_to_close(ingest: Ingest, platform: str) -> None:
+    """The bytes we write ourselves and the answer that aiohttp makes tell the same."""
+    answers = []
+    for connection in ("keep-alive", "close"):
+        if platform == "kick":
+            path, body, headers = "/webhooks/kick", FOLLOW, ingest.kick.headers("channel.followed", FOLLOW)
+        else:
+            path, body, headers = "/webhooks/twitch", CHEER, ingest.twitch.headers("channel.cheer", CHEER)
+        answers.append(await ingest.post(path, body, {**headers, "Connection": connection}))
+    ours, aiohttps = answers
+    assert aiohttps.headers["Connection"] == "close"
+    assert ours.status == aiohttps.status
+    assert {*ours.headers} == {*aiohttps.headers} - {"Connection"}
+    assert ours.headers["Server"] == aiohttps.headers["Server"]
+    partition = partition_of(str(USER_ID), 4)
+    assert [answer.headers["Streamkit-Position"] for answer in answers] == [f"{partition}:1", f"{partition}:2"]
+
+
 async def test_events_of_two_broadcasters_lie_in_their_partitions(ingest: Ingest) -> None:
     other = FOLLOW.replace(b"7001", OTHER_KICK_BROADCASTER.encode())
     answers = [await ingest.post_kick("channel.followed", body) for body in (FOLLOW, other, other)]

@@ -1,8 +1,8 @@
 """A success as the bytes that go on the wire, for the path that nearly every request takes.
 
-aiohttp builds, copies and serializes a header map for each answer, which costs more than everything this API does for
+aiohttp builds, copies and serializes a header map for each answer, which costs more than everything the api does for
 a kept one. `Ready` writes a head made of parts that are bytes already. Only public parts of aiohttp are used, and only
-for what is plain: HTTP/1.1, a connection that stays open, a body to send. All else goes through web.Response.
+for what is plain: HTTP/1.1 and a connection that stays open. All else goes through web.Response. api and ingest share it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _UNSENT_BYTES = 1 << 18
 
 
 def is_plain(request: web.BaseRequest) -> bool:
-    """Whether `Ready` may answer the request."""
-    return request.method == "GET" and request.version == HttpVersion11 and request.keep_alive
+    """Whether `Ready` may answer the request; HEAD is the caller's to look for."""
+    return request.version == HttpVersion11 and request.keep_alive
 
 
 class Ready(web.StreamResponse):
-    """A 200 whose `head` (status line and headers, complete) and `body` are written at once."""
+    """A success whose `head` (status line and headers, complete) and `body` are written at once."""
 
-    def __init__(self, head: bytes, body: bytes) -> None:
-        super().__init__()
+    def __init__(self, head: bytes, body: bytes = b"", *, status: int = 200) -> None:
+        super().__init__(status=status)
         self._bytes = head + body
 
     @property
