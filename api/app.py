@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from datetime import tzinfo
 
 import msgspec
@@ -17,8 +16,6 @@ from multidict import CIMultiDict
 
 from api import parameters as params
 from api.answers import Asked
-from api.cors import Cors
-from api.limits import Allowance
 from api.parameters import Parameters
 from api.reads import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
 from api.remote import RemoteReadModels
@@ -28,14 +25,12 @@ from schemas.errors import Problem, Retry
 from schemas.openapi import Operation, build_document
 from streamkit import telemetry
 from streamkit.connection import SERVER
-from streamkit.credentials import Credentials, Principal
 from streamkit.directory import Directory
-from streamkit.envelope import JSON_TYPE, credentials_of, problem_response, success_body, unavailable
+from streamkit.envelope import JSON_TYPE, success_body, unavailable
+from streamkit.front import Front, Handler
 from streamkit.reads import ReadModels
 from streamkit.redis import SoftState
 from streamkit.wire import DateHeader, Ready, is_plain
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _NO_CACHE = "private, no-cache"
 _NO_STORE = "no-store"
@@ -49,20 +44,17 @@ class ApiRoom:
         self,
         reads: ReadModels,
         directory: Directory,
-        credentials: Credentials,
         soft: SoftState,
+        front: Front,
         *,
         timezone: tzinfo,
-        rate_limit: float,
-        cors_origins: Sequence[str],
     ) -> None:
         self._reads = reads
         self._directory = directory
-        self._credentials = credentials
         self._soft = soft
         self._timezone = timezone
-        self._allowance = Allowance(rate_limit)
-        self._cors = Cors(cors_origins)
+        self._front = front
+        self._allowance, self._cors = front.allowance, front.cors
         told = reads.following if isinstance(reads, RemoteReadModels) else _always
         self._answers = Answers(lambda: directory.version, told)
         self._constant = {
@@ -102,50 +94,14 @@ class ApiRoom:
         self._add(app, STREAM_INFO, self._stream_info)
         self._add(app, OPENAPI, self._openapi)
         for path in ("/api", "/api/{tail:.*}"):
-            app.router.add_route("*", path, self._handler("unknown", None, _not_found))
+            app.router.add_route("*", path, self._front.handler("unknown", None, _not_found))
 
     def _add(self, app: web.Application, operation: Operation, answer: Handler) -> None:
         name = operation.path.rsplit("/", 1)[1]
-        app.router.add_route("*", operation.path, self._handler(name, operation.methods, answer))
-
-    def _handler(self, name: str, methods: tuple[str, ...] | None, answer: Handler) -> Handler:
-        """The frame of every route: method, failures into the envelope, metrics. `methods` None: nothing is here."""
-        answered = [methods[0], "HEAD"] if methods and "HEAD" in methods else list(methods or ())[:1]
-        seconds = telemetry.API_SECONDS.labels(name)
-        ok = telemetry.API_REQUESTS.labels(name, "200")
-
-        async def handle(request: web.Request) -> web.StreamResponse:
-            started_s = time.perf_counter()
-            if methods is None or request.method in answered:
-                try:
-                    response = await answer(request)
-                except Exception as exc:
-                    response = self._failure(request, exc, name)
-            elif request.method == "OPTIONS":
-                response = self._options(request, methods)
-            else:
-                response = self._failure(request, _not_allowed(methods), name)
-            if response.status == 200:
-                ok.inc()
-            else:
-                telemetry.API_REQUESTS.labels(name, str(response.status)).inc()
-                if response.status == 408:
-                    await _hang_up(request, response)
-            seconds.observe(time.perf_counter() - started_s)
-            return response
-
-        return handle
-
-    async def _admit(self, request: web.Request, scope: str) -> tuple[Principal, str | None, bool]:
-        """Who asks, the RateLimit header, and whether the credentials stood in the query."""
-        given = credentials_of(request)
-        principal = self._credentials.check_cached(given.client_id, given.client_secret, given.jwt, scope=scope)
-        if principal is None:
-            principal = await self._credentials.check(given.client_id, given.client_secret, given.jwt, scope=scope)
-        return principal, self._allowance.take(principal.client_id, time.monotonic()), given.in_query
+        app.router.add_route("*", operation.path, self._front.handler(name, operation.methods, answer))
 
     async def _read(self, route: Read, request: web.Request) -> web.StreamResponse:
-        principal, left, in_query = await self._admit(request, "read")
+        principal, left, in_query = await self._front.admit(request, "read")
         try:
             chosen, min_position = self._parameters(route, request, principal.user_id)
             key = (principal.user_id, route.path, chosen)
@@ -232,7 +188,7 @@ class ApiRoom:
         return f"{self._date.line()}Streamkit-Position: {position}\r\n{age}{rate}\r\n".encode("ascii")
 
     async def _stream_info(self, request: web.Request) -> web.Response:
-        _, left, _ = await self._admit(request, "stream-info:write")
+        _, left, _ = await self._front.admit(request, "stream-info:write")
         try:
             await read_change(request)
             raise Problem(
@@ -247,35 +203,12 @@ class ApiRoom:
     async def _openapi(self, request: web.Request) -> web.Response:
         params.parse(OPENAPI.parameters, request.query)
         packed = accepts_gzip(request.headers.get("Accept-Encoding"))
-        headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache", "Vary": self._cors.vary}
+        headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache"}
         if packed:
             headers["Content-Encoding"] = "gzip"
         response = web.Response(body=self._document_gzip if packed else self._document, headers=headers)
-        response.headers.update(self._cors.constant)
-        self._allow_origin(request, response)
+        self._front.allow_origin(request, response)
         return response
-
-    def _options(self, request: web.Request, methods: tuple[str, ...]) -> web.Response:
-        headers = {"Allow": ", ".join(methods), "Vary": self._cors.vary}
-        return web.Response(status=204, headers=headers | self._cors.preflight(request.headers.get("Origin"), methods))
-
-    def _failure(self, request: web.Request, exc: Exception, name: str) -> web.Response:
-        if isinstance(exc, Problem):
-            problem = exc
-        elif isinstance(exc, Retry):
-            problem = unavailable(exc)
-        else:
-            telemetry.error("api_failed", exc_info=True, route=name)
-            problem = Problem(500, "internal_error", "Something went wrong on our side; the request may be sent again.")
-        response = problem_response(problem, request)
-        response.headers["Vary"] = self._cors.vary
-        response.headers.update(self._cors.constant)
-        self._allow_origin(request, response)
-        return response
-
-    def _allow_origin(self, request: web.Request, response: web.Response) -> None:
-        if not self._cors.constant:
-            response.headers.update(self._cors.of(request.headers.get("Origin")))
 
 
 def build_app(room: ApiRoom) -> web.Application:
@@ -303,20 +236,8 @@ def _always(partition: int) -> bool:
     return True
 
 
-async def _hang_up(request: web.Request, response: web.StreamResponse) -> None:
-    # aiohttp would wait for the rest of the body before it closes; this sender has been waited for already.
-    await response.prepare(request)
-    await response.write_eof()
-    request.protocol.force_close()
-
-
 async def _not_found(request: web.Request) -> web.Response:
     raise Problem(404, "not_found", "There is nothing at this path; the API's paths begin with /api/public/v2/.")
-
-
-def _not_allowed(methods: tuple[str, ...]) -> Problem:
-    allow = ", ".join(methods)
-    return Problem(405, "method_not_allowed", f"This path takes {allow}.", headers={"Allow": allow})
 
 
 _HIT = telemetry.API_CACHE.labels("hit")

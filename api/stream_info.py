@@ -6,18 +6,16 @@ comes with the connection.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
-from aiohttp import ClientError, web
-from aiohttp.http import HttpProcessingError
+from aiohttp import web
 
 from schemas.answers import StreamInfoChange
 from schemas.errors import Problem
+from streamkit.request_body import read_body
 
 BODY_MAX_BYTES = 65_536
-BODY_TIMEOUT_S = 10.0
 
 
 async def read_change(request: web.Request) -> StreamInfoChange:
@@ -25,34 +23,12 @@ async def read_change(request: web.Request) -> StreamInfoChange:
 
     Raises Problem 415, 413, 408, 400 `malformed_body`, 422 `invalid_body` (the first that holds, in this order).
     """
-    if request.content_type != "application/json" and not request.content_type.endswith("+json"):
-        raise Problem(415, "unsupported_media_type", "The body must be sent as Content-Type: application/json.")
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise Problem(415, "unsupported_media_type", "The body must be sent without a Content-Encoding.")
-    body = await _body(request)
+    body = await read_body(request, max_bytes=BODY_MAX_BYTES)
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Problem(400, "malformed_body", "The body is not JSON in UTF-8.") from exc
     return _change(value)
-
-
-async def _body(request: web.Request) -> bytes:
-    too_large = Problem(413, "body_too_large", f"The body is larger than {BODY_MAX_BYTES} bytes.")
-    if (request.content_length or 0) > BODY_MAX_BYTES:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > BODY_MAX_BYTES:
-                    raise too_large
-    except TimeoutError as exc:
-        raise Problem(408, "request_timeout", f"The body was not complete within {BODY_TIMEOUT_S:g} seconds.") from exc
-    except (ClientError, HttpProcessingError, ConnectionError) as exc:
-        raise Problem(400, "malformed_body", "The body ended before it was complete.") from exc
-    return bytes(body)
 
 
 def _change(value: Any) -> StreamInfoChange:

@@ -27,6 +27,7 @@ from schemas.event import Event, encode_event
 from schemas.kinds import ChatMessage, Viewer
 from streamkit.credentials import Credentials
 from streamkit.directory import Directory
+from streamkit.front import Front
 from streamkit.issuing import issue_client, issue_token
 from streamkit.keys import Keys
 from streamkit.lifecycle import serve
@@ -93,9 +94,8 @@ async def _serve(folder: Path) -> None:
     await projector.start()
     await projector.reads.ask(USER, (), min_position=appended[-1].position, wait_s=30)
     soft = await open_soft_state(None, log.log_id)
-    room = ApiRoom(
-        projector.reads, directory, Credentials(directory, keys), soft, timezone=UTC, rate_limit=0, cors_origins=("*",)
-    )
+    front = Front(Credentials(directory, keys), rate_limit=0, cors_origins=("*",))
+    room = ApiRoom(projector.reads, directory, soft, front, timezone=UTC)
     await room.start()
     headers = {
         "X-Client-Id": client.record.client_id,

@@ -29,6 +29,7 @@ from streamkit.cli.status import status
 from streamkit.cli.tokens import tokens
 from streamkit.credentials import Credentials
 from streamkit.directory import Directory
+from streamkit.front import Front
 from streamkit.health import Progress, Readiness, add_health_routes
 from streamkit.keys import Keys, keys_of
 from streamkit.lifecycle import Start, Watch, run_until_signalled
@@ -75,6 +76,7 @@ class Parts(Struct, frozen=True):
     log: EventLog
     directory: Directory
     soft: SoftState
+    front: Front
 
 
 async def _parts(
@@ -89,7 +91,8 @@ async def _parts(
     await directory.ready()
     soft = await open_soft_state(settings.redis_url, log.log_id)
     stack.push_async_callback(soft.close)
-    return Parts(settings, keys, settings.internal_token or keys.internal_token, log, directory, soft)
+    front = Front(Credentials(directory, keys), rate_limit=settings.rate_limit, cors_origins=settings.cors_origins)
+    return Parts(settings, keys, settings.internal_token or keys.internal_token, log, directory, soft, front)
 
 
 async def _ingest(stack: AsyncExitStack, parts: Parts) -> IngestRoom:
@@ -131,15 +134,12 @@ async def _projector(stack: AsyncExitStack, parts: Parts) -> Projector:
 async def _api(stack: AsyncExitStack, parts: Parts, reads: ReadModels) -> ApiRoom:
     from api.app import ApiRoom
 
-    settings = parts.settings
     room = ApiRoom(
         reads,
         parts.directory,
-        Credentials(parts.directory, parts.keys),
         parts.soft,
-        timezone=settings.timezone,
-        rate_limit=settings.rate_limit,
-        cors_origins=settings.cors_origins,
+        parts.front,
+        timezone=parts.settings.timezone,
     )
     await room.start()
     stack.push_async_callback(room.close)

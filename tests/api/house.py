@@ -25,6 +25,7 @@ from schemas.errors import Retry
 from schemas.read_models import QUERIES
 from streamkit.credentials import Credentials
 from streamkit.directory import Directory
+from streamkit.front import Front
 from streamkit.issuing import issue_client, issue_token
 from streamkit.keys import Keys
 from streamkit.lifecycle import Server, serve
@@ -237,11 +238,9 @@ async def serving(
     house.room = ApiRoom(
         reads or house.reads,
         house.directory,
-        house.credentials,
         house.soft,
+        Front(house.credentials, rate_limit=rate_limit, cors_origins=cors_origins),
         timezone=timezone,
-        rate_limit=rate_limit,
-        cors_origins=cors_origins,
     )
     await house.room.start()
     house.server = await serve(build_app(house.room), "127.0.0.1", 0)

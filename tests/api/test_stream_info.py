@@ -75,7 +75,7 @@ async def test_a_body_that_is_too_large(house: House) -> None:
 
 
 async def test_a_body_that_does_not_come(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.stream_info.BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("streamkit.request_body.BODY_TIMEOUT_S", 0.05)
     host, port = house.server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     headers = "".join(f"{name}: {value}\r\n" for name, value in (house.triple.headers() | JSON).items())
