@@ -14,7 +14,10 @@ from schemas.bounds import MAX_PRICE, MAX_QUANTITY
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 Title = Annotated[str, Meta(max_length=500)]
-Keyword = Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^\S*$")]
+Keyword = Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^\S+(?![\s\S])")]
+"""Without white space, up to its very end: Python's `$` would let a line feed follow."""
+ViewerName = Annotated[str, Meta(min_length=1, max_length=200)]
+ViewerPlatform = Literal["kick", "twitch"]
 Quantity = Annotated[int, Meta(ge=0, le=MAX_QUANTITY)]
 Price = Annotated[int, Meta(ge=0, le=MAX_PRICE)]
 Outcome = Literal["win", "lose", "draw"]
@@ -76,9 +79,9 @@ class GiveawayEntered(FirstPartyData, frozen=True):
 class Winner(Struct, frozen=True):
     """Who won, by the streamer's word: a viewer of a platform."""
 
-    platform: Literal["kick", "twitch"]
+    platform: ViewerPlatform
     id: Identifier
-    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    name: ViewerName
 
 
 class GiveawayDrawn(FirstPartyData, frozen=True):
