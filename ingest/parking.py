@@ -14,11 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from schemas.dead_letter import DeadLetter, encode_dead_letter
-from schemas.errors import UNREADABLE
+from schemas.errors import UNREADABLE, LogUnavailable
 from streamkit import telemetry
 from streamkit.log.protocol import DEAD_LETTERS, EventLog, Record
 
 MAX_PER_UNKNOWN_BROADCASTER = 1000
+CATCH_UP_S = 1.0
 
 
 class _Kept(Struct):
@@ -44,7 +45,7 @@ class DeadLetterBox:
         self._log = log
         self._max_bytes = max_bytes
         self._position = 0
-        self._catching_up = asyncio.Lock()
+        self._catching_up: asyncio.Task[None] | None = None
         self._kept: set[int] = set()
         self._per_broadcaster: dict[tuple[str, str], int] = {}
         self._under_way: dict[int, asyncio.Task[None]] = {}
@@ -63,7 +64,7 @@ class DeadLetterBox:
         """
         key = _key(letter.event_id, letter.reason)
         if key not in self._kept:
-            await self._catch_up()
+            await self._caught_up()
         if (under_way := self._under_way.get(key)) is not None:
             await asyncio.shield(under_way)
             return "already_parked"
@@ -85,6 +86,9 @@ class DeadLetterBox:
     async def close(self) -> None:
         """Wait for the appends under way; idempotent."""
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+            await asyncio.wait({self._catching_up})
 
     async def _append(self, key: int, letter: DeadLetter, value: bytes) -> None:
         try:
@@ -110,15 +114,26 @@ class DeadLetterBox:
             whose = (platform, broadcaster_id)
             self._per_broadcaster[whose] = self._per_broadcaster.get(whose, 0) + letters
 
+    async def _caught_up(self) -> None:
+        """Wait, a second at most, until the topic is read to its end; all who wait share one reading."""
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = asyncio.create_task(self._catch_up())
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                await asyncio.shield(self._catching_up)
+        except TimeoutError:
+            raise LogUnavailable(
+                "The log did not tell its dead letters in time: check that it can be reached."
+            ) from None
+
     async def _catch_up(self) -> None:
-        async with self._catching_up:
-            while True:
-                batch = await self._log.read(DEAD_LETTERS, 0, self._position)
-                for value in batch.values:
-                    self._learn(value)
-                if batch.next_position == self._position:
-                    return
-                self._position = batch.next_position
+        while True:
+            batch = await self._log.read(DEAD_LETTERS, 0, self._position)
+            for value in batch.values:
+                self._learn(value)
+            if batch.next_position == self._position:
+                return
+            self._position = batch.next_position
 
     def _learn(self, value: bytes) -> None:
         try:

@@ -255,7 +255,8 @@ class KafkaLog:
         self._busy.add(cursor)
         try:
             if not cursor.is_started:
-                await _start(cursor.consumer)
+                async with asyncio.timeout(_ANSWER_S):
+                    await _start(cursor.consumer)
                 cursor.is_started = True
                 self._check_open()
                 cursor.consumer.assign([tp])
@@ -338,12 +339,17 @@ async def _take(consumer: AIOKafkaConsumer, tp: TopicPartition, limit: int, wait
 
 
 async def _start(client: Any) -> None:
-    """Start a consumer or producer. A cancellation waits for it: aiokafka leaves a connection open if it cuts in."""
+    """Start a consumer or producer. A cancellation waits for it, a second at most: aiokafka leaves a connection open
+    if it cuts in, unless that waits for the broker's first word, as it does when the broker hangs."""
     starting = asyncio.ensure_future(client.start())
     try:
         await asyncio.shield(starting)
     except asyncio.CancelledError:
-        await asyncio.wait({starting})
+        try:
+            await asyncio.wait({starting}, timeout=_STOP_S)
+        finally:  # also when cancelled once more
+            starting.cancel()
+            await asyncio.wait({starting})
         raise
 
 

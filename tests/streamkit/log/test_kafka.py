@@ -134,6 +134,10 @@ async def test_a_broker_that_hangs_holds_nobody_longer_than_the_limit(log: Kafka
         assert all(isinstance(outcome, LogUnavailable) for outcome in outcomes)
         with pytest.raises(LogUnavailable):
             await log.ends(EVENTS)
+        began = time.monotonic()
+        with pytest.raises(LogUnavailable):  # with a consumer of its own, which the broker does not greet
+            await log.read(CONTROL, 0, 0)
+        assert time.monotonic() - began < 5.0
     finally:
         kafka_broker.process.resume()
     await append_until_taken(log, "after")
@@ -154,6 +158,23 @@ async def test_closing_while_the_broker_is_down_ends_soon(kafka_broker: KafkaBro
         await under_way
     with pytest.raises((LogClosed, LogUnavailable)):
         await waiting
+
+
+async def test_closing_while_the_broker_hangs_ends_soon(kafka_broker: KafkaBroker) -> None:
+    log = await KafkaLog.open(kafka_broker.bootstrap)
+    kafka_broker.process.suspend()
+    try:
+        under_way = asyncio.create_task(log.append(EVENTS, [Record("7", b"?")]))
+        reading = asyncio.create_task(log.read(EVENTS, 0, 0, wait_s=DEADLINE_S))
+        await asyncio.wait({under_way})
+        began = time.monotonic()
+        reading.cancel()
+        await log.close()
+        assert time.monotonic() - began < 5.0
+        outcomes = await asyncio.gather(under_way, reading, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [LogUnavailable, asyncio.CancelledError]
+    finally:
+        kafka_broker.process.resume()
 
 
 async def test_a_log_that_lost_its_broker_for_a_new_one_is_not_the_same_log(clean_kafka: str) -> None:
