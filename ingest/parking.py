@@ -79,6 +79,7 @@ class DeadLetterBox:
         append = asyncio.create_task(self._append(key, letter, value))
         self._under_way[key] = append
         append.add_done_callback(lambda _: self._under_way.pop(key, None))
+        append.add_done_callback(_looked_at)
         await asyncio.shield(append)
         telemetry.DEAD_LETTERS_PARKED.labels(letter.reason).inc()
         return "parked"
@@ -118,6 +119,7 @@ class DeadLetterBox:
         """Wait, a second at most, until the topic is read to its end; all who wait share one reading."""
         if self._catching_up is None or self._catching_up.done():
             self._catching_up = asyncio.create_task(self._catch_up())
+            self._catching_up.add_done_callback(_looked_at)
         try:
             async with asyncio.timeout(CATCH_UP_S):
                 await asyncio.shield(self._catching_up)
@@ -146,6 +148,12 @@ class DeadLetterBox:
             self.bytes_kept += len(value)
         elif key not in self._kept:
             self._count(key, len(value), letter.platform, letter.broadcaster_id, 1)
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    # Whoever waited has given up, perhaps: then nobody else looks at the error, and asyncio would complain of that.
+    if not task.cancelled():
+        task.exception()
 
 
 def _key(event_id: str, reason: str) -> int:

@@ -349,7 +349,7 @@ async def _start(client: Any) -> None:
             await asyncio.wait({starting}, timeout=_STOP_S)
         finally:  # also when cancelled once more
             starting.cancel()
-            await asyncio.wait({starting})
+            await asyncio.gather(starting, return_exceptions=True)
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 
@@ -57,7 +58,7 @@ async def answered(ingest: Ingest, what: str) -> tuple[Answered, float]:
 
 
 async def test_while_the_broker_hangs_every_delivery_is_503_soon_and_later_all_are_taken(
-    ingest: Ingest, kafka_broker: KafkaBroker
+    ingest: Ingest, kafka_broker: KafkaBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     for what in DELIVERIES:
         assert (await answered(ingest, what))[0].status == 200
@@ -80,3 +81,5 @@ async def test_while_the_broker_hangs_every_delivery_is_503_soon_and_later_all_a
             while (await answered(ingest, what))[0].status != 200:
                 await asyncio.sleep(0.05)
     assert ingest.room.readiness() == []
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
