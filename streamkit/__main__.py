@@ -152,6 +152,7 @@ async def _serve(stack: AsyncExitStack, parts: Parts, app: web.Application, plac
     stack.push_async_callback(server.close)
     stack.callback(health.drain)
     stack.enter_context(addresses.announced(parts.settings.data_dir, place.rooms, server.url))
+    lifecycle.spare_what_stands()
     return server.url
 
 

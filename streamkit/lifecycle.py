@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,8 @@ KEEPALIVE_S = 75.0
 LINGER_S = 5.0
 GRACE_S = 8.0
 """For the whole stop: requests under way, then the rooms in reverse. The promise outside is 10 s."""
+COLLECT_AT = (20_000, 10, 10)
+"""The collector's thresholds once a process serves: new containers, then collections of the generation below."""
 
 
 class Server:
@@ -81,6 +84,17 @@ def _cannot_listen(host: str, port: int, exc: OSError) -> str:
     if exc.errno == errno.EACCES:
         return f"This user may not listen on port {port}: choose one above 1023 with --port."
     return f"Cannot listen on {host}:{port}: {exc.strerror or exc}."
+
+
+def spare_what_stands() -> None:
+    """Take what was made until now out of the garbage collector's sight, and have it look less often.
+
+    For a process whose start is complete. No request leaves a cycle behind, so what the collector went through, again
+    and again while requests were under way, was the program itself.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AT)
 
 
 Start = Callable[[AsyncExitStack], Awaitable[str]]

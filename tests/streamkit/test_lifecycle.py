@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from aiohttp import web
 
 from schemas.errors import Stop
 from streamkit.health import Progress, Readiness, add_health_routes
-from streamkit.lifecycle import Server, Watch, run_until_signalled, serve
+from streamkit.lifecycle import COLLECT_AT, Server, Watch, run_until_signalled, serve, spare_what_stands
 from tests.wire import connected, one_answer
 
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -180,3 +181,14 @@ async def test_a_background_task_that_fails_stops_the_process() -> None:
     async with asyncio.timeout(3):
         with pytest.raises(Stop, match="the control topic is gone"):
             await run_until_signalled(start, watch=watch)
+
+
+def test_what_stands_is_out_of_the_collectors_sight() -> None:
+    usual = gc.get_threshold()
+    try:
+        spare_what_stands()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold() == COLLECT_AT
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*usual)
