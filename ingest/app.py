@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import tzinfo
 
 from aiohttp import web
 
+from ingest.first_party import FirstParty
 from ingest.intake import Intake
 from ingest.kick_keys import KickKeys
 from ingest.parking import DeadLetterBox
 from ingest.receive import BODY_TIMEOUT_S
 from ingest.webhooks import Webhooks
 from streamkit.directory import Directory
+from streamkit.front import Front
 from streamkit.log.protocol import EventLog
 from streamkit.redis import SoftState
 
@@ -27,7 +30,9 @@ class IngestRoom:
         log: EventLog,
         directory: Directory,
         soft: SoftState,
+        front: Front,
         *,
+        timezone: tzinfo,
         twitch_secrets: Sequence[bytes],
         kick_keys: KickKeys,
         kick_webhook_token: str | None,
@@ -44,10 +49,12 @@ class IngestRoom:
             kick_webhook_token=kick_webhook_token,
             body_timeout_s=body_timeout_s,
         )
+        self._first_party = FirstParty(self.intake, directory, front, timezone=timezone)
 
     def add_routes(self, app: web.Application) -> None:
         """Register the room's addresses."""
         self._webhooks.add_routes(app)
+        self._first_party.add_routes(app)
 
     async def start(self) -> None:
         """Learn what the dead letters hold already. Raises LogUnavailable, LogClosed."""

@@ -5,7 +5,8 @@ What may not live here: HTTP, and anything that a platform calls by its own name
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -26,7 +27,7 @@ Decode = Callable[[Delivery, BroadcasterOf], Outcome]
 _APPENDED = {kind: telemetry.EVENTS_APPENDED.labels(kind) for kind in KINDS}
 _COUNTED = {
     (platform, outcome): telemetry.DELIVERIES.labels(platform, outcome)
-    for platform in ("kick", "twitch")
+    for platform in ("kick", "twitch", "streamkit")
     for outcome in ("event", "ignored", "parked", "dropped", "duplicate", "challenge")
 }
 
@@ -68,7 +69,7 @@ class Intake:
             await self._directory.refresh()
             outcome = decode(delivery, self._directory.broadcaster_of)
         if isinstance(outcome, Event):
-            position = await self._append(outcome)
+            (position,) = await self._append((outcome,))
             _COUNTED[platform, "event"].inc()
             return Taken(position=position)
         if isinstance(outcome, Challenge):
@@ -80,19 +81,39 @@ class Intake:
             await self._park(platform, event_id, delivery, outcome)
         return _NOT_KEPT
 
-    async def _append(self, event: Event) -> str:
-        headers = (("platform", event.platform), ("type", event.type), ("event_id", event.event_id))
-        record = Record(str(event.user_id), encode_event(event), headers)
+    async def take_own(self, events: Sequence[Event]) -> str:
+        """Append the first-party events of one broadcaster, at least one, in one append; known ones are passed over.
+
+        Of several under one id the first stands. Returns when the log has all of them: the position right after the
+        last one appended, and when all were known that of the latest. Raises LogUnavailable (some may have been
+        appended; the same events may be sent again), LogClosed. Cancellation abandons the wait, not the append.
+        """
+        known = await asyncio.gather(*(self._soft.known(event.event_id) for event in events))
+        fresh: dict[str, Event] = {}
+        for event, position in zip(events, known, strict=True):
+            if position is None:
+                fresh.setdefault(event.event_id, event)
+        positions = await self._append(list(fresh.values())) if fresh else [each for each in known if each is not None]
+        _COUNTED["streamkit", "event"].inc(len(fresh))
+        _COUNTED["streamkit", "duplicate"].inc(len(events) - len(fresh))
+        return max(positions, key=lambda position: int(position.partition(":")[2]))
+
+    async def _append(self, events: Sequence[Event]) -> list[str]:
+        records = []
+        for event in events:
+            headers = (("platform", event.platform), ("type", event.type), ("event_id", event.event_id))
+            records.append(Record(str(event.user_id), encode_event(event), headers))
         try:
-            (appended,) = await self._log.append(EVENTS, [record])
+            appended = await self._log.append(EVENTS, records)
         except (LogUnavailable, LogClosed):
             self.log_away = True
             raise
         self.log_away = False
-        position = f"{appended.partition}:{appended.position}"
-        self._soft.remember(event.event_id, position)
-        _APPENDED[event.type].inc()
-        return position
+        positions = [f"{place.partition}:{place.position}" for place in appended]
+        for event, position in zip(events, positions, strict=True):
+            self._soft.remember(event.event_id, position)
+            _APPENDED[event.type].inc()
+        return positions
 
     async def _park(
         self, platform: Literal["kick", "twitch"], event_id: str, delivery: Delivery, parked: Parked

@@ -109,6 +109,8 @@ async def _ingest(stack: AsyncExitStack, parts: Parts) -> IngestRoom:
         parts.log,
         parts.directory,
         parts.soft,
+        parts.front,
+        timezone=settings.timezone,
         twitch_secrets=tuple(secret for secret in secrets if secret is not None),
         kick_keys=KickKeys(
             settings.kick_public_key, f"{settings.kick_api_url}/public/v1/public-key", also_trusted=trusted

@@ -20,6 +20,9 @@ from streamkit.limits import Allowance
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_RATE_LIMIT = web.RequestKey("rate_limit", str)
+"""Of a request: the RateLimit header of its answer, whatever becomes of it."""
+
 
 class Front:
     """One per process: all its rooms count a client's requests in the same bucket.
@@ -70,7 +73,10 @@ class Front:
         principal = self._credentials.check_cached(given.client_id, given.client_secret, given.jwt, scope=scope)
         if principal is None:
             principal = await self._credentials.check(given.client_id, given.client_secret, given.jwt, scope=scope)
-        return principal, self.allowance.take(principal.client_id, time.monotonic()), given.in_query
+        left = self.allowance.take(principal.client_id, time.monotonic())
+        if left is not None:
+            request[_RATE_LIMIT] = left
+        return principal, left, given.in_query
 
     def allow_origin(self, request: web.Request, response: web.StreamResponse) -> None:
         """Put the headers on `response` that let a page of the request's origin read it."""
@@ -95,6 +101,7 @@ class Front:
                     500, "internal_error", "Something went wrong on our side; the request may be sent again."
                 )
         response = problem_response(problem, request)
+        response.headers.update(self.allowance.headers(request.get(_RATE_LIMIT)))
         self.allow_origin(request, response)
         return response
 

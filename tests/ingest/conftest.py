@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, timedelta
 from typing import Any
 
 import aiohttp
@@ -15,7 +16,11 @@ from ingest.kick_keys import KickKeys
 from schemas.control import BroadcasterRegistered, ControlEvent, PlatformConnected, encode_control
 from schemas.dead_letter import DeadLetter, decode_dead_letter
 from schemas.event import Event, decode_event, utc_now
+from streamkit.credentials import Credentials
 from streamkit.directory import Directory
+from streamkit.front import Front
+from streamkit.issuing import issue_client, issue_token
+from streamkit.keys import Keys
 from streamkit.lifecycle import Server, serve
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import CONTROL, DEAD_LETTERS, EVENTS, EventLog, Record
@@ -23,6 +28,7 @@ from streamkit.redis import InProcess
 from tests.samples import KICK_BROADCASTER, TWITCH_BROADCASTER, USER_ID
 from tests.signing import KickSigner, TwitchSigner
 
+KEYS = Keys.derive(bytes(range(32)))
 OTHER_USER_ID = 8
 OTHER_KICK_BROADCASTER = "7002"
 
@@ -61,9 +67,11 @@ class Ingest:
         self.session: aiohttp.ClientSession
         self._stop = asyncio.Event()
 
-    async def start(self, **settings: Any) -> None:
+    async def start(self, *, rate_limit: float = 0.0, cors_origins: Sequence[str] = ("*",), **settings: Any) -> None:
         """Serve a room made with `settings`."""
+        front = Front(Credentials(self.directory, KEYS), rate_limit=rate_limit, cors_origins=cors_origins)
         defaults: dict[str, Any] = {
+            "timezone": UTC,
             "twitch_secrets": (self.twitch.secret,),
             "kick_keys": KickKeys(self.kick.public_pem),
             "kick_webhook_token": None,
@@ -71,7 +79,7 @@ class Ingest:
         }
         self._following = asyncio.create_task(self.directory.follow(self.log, stop=self._stop))
         await self.directory.ready()
-        self.room = IngestRoom(self.log, self.directory, self.soft, **defaults | settings)
+        self.room = IngestRoom(self.log, self.directory, self.soft, front, **defaults | settings)
         await self.room.start()
         self.server = await serve(build_app(self.room), "127.0.0.1", 0)
         self.session = aiohttp.ClientSession(self.server.url)
@@ -97,6 +105,23 @@ class Ingest:
     async def post_twitch(self, type_: str, body: bytes, **signing: Any) -> Answered:
         """Deliver `body` as Twitch would."""
         return await self.post("/webhooks/twitch", body, self.twitch.headers(type_, body, **signing))
+
+    async def issue(self, user_id: int = USER_ID, scopes: Sequence[str] = ("read", "events:write")) -> dict[str, str]:
+        """The headers of a new client with a token."""
+        at = utc_now()
+        client = issue_client(KEYS, user_id, scopes, at=at)
+        client_id = client.record.client_id
+        token = issue_token(
+            KEYS, user_id=user_id, client_id=client_id, scopes=scopes, lifetime=timedelta(days=1), at=at
+        )
+        await self.log.append(
+            CONTROL, [Record(client_id, encode_control(each)) for each in (client.record, token.record)]
+        )
+        return {
+            "X-Client-Id": client_id,
+            "X-Client-Secret": client.client_secret,
+            "Authorization": f"Bearer {token.jwt}",
+        }
 
     async def register(self, user_id: int, platform: Any, platform_id: str) -> None:
         """Put a broadcaster on the control topic."""

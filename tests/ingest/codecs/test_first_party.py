@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.codecs.first_party import decode
@@ -435,6 +435,7 @@ def damaged(draw: st.DrawFn) -> Any:
     return body if draw(st.booleans()) else body[0]
 
 
+@settings(max_examples=500, deadline=None, derandomize=True)
 @given(damaged())
 def test_a_body_decodes_or_has_mistakes_and_never_both(body: Any) -> None:
     found = find_mistakes(body, NOW)
