@@ -36,14 +36,14 @@ class GivenCredentials(Struct, frozen=True):
 def credentials_of(request: web.BaseRequest) -> GivenCredentials:
     """The credentials of a request: the three headers, or, when none of them is there, the query parameters.
 
-    An empty value counts as absent; so does an Authorization of another scheme than Bearer. Raises Problem 400
-    `invalid_parameter` when one of them is given twice.
+    An empty header is there, and what it carries is missing; so it is with an Authorization of another scheme than
+    Bearer. Raises Problem 400 `invalid_parameter` when one of them is given twice.
     """
     headers = request.headers
     client_id = headers.getall("X-Client-Id", None)
     secret = headers.getall("X-Client-Secret", None)
     authorization = headers.getall("Authorization", None)
-    if any(client_id or ()) or any(secret or ()) or any(authorization or ()):
+    if (client_id, secret, authorization) != (None, None, None):
         return GivenCredentials(
             _single(client_id, "header X-Client-Id"),
             _single(secret, "header X-Client-Secret"),
