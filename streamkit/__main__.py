@@ -6,23 +6,24 @@ A room's modules are imported when its command runs, so that the small commands 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
-import uvloop
 from aiohttp import web
 from msgspec import Struct
 
-from schemas.errors import Retry, StreamkitError
-from streamkit import addresses, lifecycle, telemetry
+from schemas.errors import Retry
+from streamkit import addresses, lifecycle
 from streamkit.cli.accounts import accounts
-from streamkit.cli.common import EXIT_INTERRUPTED, command_settings, exit_code_of, fail, opened_log
+from streamkit.cli.common import command_settings, json_option, opened_log, run_program
 from streamkit.cli.credentials import credentials
 from streamkit.cli.dead_letters import dead_letters
 from streamkit.cli.demo import demo_command
 from streamkit.cli.log import log
+from streamkit.cli.served import Output, run_served
 from streamkit.cli.settings import settings as settings_command
 from streamkit.cli.simulate import simulate
 from streamkit.cli.status import status
@@ -272,8 +273,8 @@ ROOMS: tuple[tuple[str, tuple[str, ...], Room, int, str], ...] = (
 
 
 def _room_command(name: str, rooms: tuple[str, ...], room: Room, default_port: int, what: str) -> click.Command:
-    def command(host: str | None, port: int | None) -> None:
-        _run_room(rooms, room, default_port, host, port)
+    def command(host: str | None, port: int | None, as_json: bool) -> None:
+        _run_room(rooms, room, default_port, host, port, Output(as_json=as_json))
 
     options = [
         click.Option(["--host"], help="Where to listen [default: STREAMKIT_HOST, 127.0.0.1]."),
@@ -285,32 +286,21 @@ def _room_command(name: str, rooms: tuple[str, ...], room: Room, default_port: i
     ]
     example = f"\b\nExample:\n  streamkit {name} --port {default_port}"
     told = f"{what} Prints `ready URL` on stdout when it serves; SIGTERM and Ctrl-C drain and stop it.\n\n{example}"
-    return click.Command(name, callback=command, params=list(options), help=told, short_help=what)
+    return json_option(click.Command(name, callback=command, params=list(options), help=told, short_help=what))
 
 
-def _run_room(rooms: tuple[str, ...], room: Room, default_port: int, host: str | None, port: int | None) -> None:
+def _run_room(
+    rooms: tuple[str, ...], room: Room, default_port: int, host: str | None, port: int | None, output: Output
+) -> None:
     async def work() -> None:
         settings = command_settings()
         chosen = host or settings.host
         check_listen(settings, chosen)
         place = Place(rooms, chosen, next(p for p in (port, settings.port, default_port) if p is not None))
         watch = Watch()
-        await run_until_signalled(room(settings, place, watch), watch=watch)
+        await run_until_signalled(room(settings, place, watch), output.ready, watch=watch)
 
-    run_served(work)
-
-
-def run_served(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a long-lived command on uvloop; whatever stops it is one sentence on stderr and an exit code."""
-    try:
-        uvloop.run(work())
-    except KeyboardInterrupt:
-        raise SystemExit(EXIT_INTERRUPTED) from None
-    except StreamkitError as error:
-        fail(str(error), exit_code_of(error), as_json=False)
-    except Exception:
-        telemetry.error("crashed", exc_info=True)
-        fail("It stops because of a defect of its own; the line above has the details.", 1, as_json=False)
+    run_served(work, output)
 
 
 def _start_demo(settings: Settings, host: str, port: int, watch: Watch) -> Start:
@@ -320,7 +310,7 @@ def _start_demo(settings: Settings, host: str, port: int, watch: Watch) -> Start
 for _entry in ROOMS:
     cli.add_command(_room_command(*_entry))
 for _command in (
-    demo_command(_start_demo, run_served),
+    demo_command(_start_demo),
     accounts,
     credentials,
     tokens,
@@ -335,8 +325,7 @@ for _command in (
 
 def main() -> NoReturn:
     """The `streamkit` program."""
-    cli()
-    raise SystemExit(0)
+    run_program(cli, sys.argv[1:])
 
 
 if __name__ == "__main__":

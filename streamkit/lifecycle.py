@@ -100,6 +100,9 @@ def spare_what_stands() -> None:
 Start = Callable[[AsyncExitStack], Awaitable[str]]
 """Starts the rooms in dependency order, pushing each one's close on the stack; gives back the URL served."""
 
+Ready = Callable[[str], None]
+"""Called once when the process serves, with its URL."""
+
 
 class Watch:
     """Background tasks whose death is the process's: the first that fails wakes `failed`."""
@@ -124,8 +127,10 @@ async def _cancel(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-async def run_until_signalled(start: Start, *, watch: Watch | None = None, for_s: float | None = None) -> None:
-    """Start, print `ready URL` on stdout, serve until SIGTERM, SIGINT or `for_s` seconds, stop in reverse.
+async def run_until_signalled(
+    start: Start, ready: Ready, *, watch: Watch | None = None, for_s: float | None = None
+) -> None:
+    """Start, tell `ready` the URL, serve until SIGTERM, SIGINT or `for_s` seconds, stop in reverse.
 
     A second signal ends the process at once. Raises what `start` raised, and the error of a watched task that
     failed. A stop that overruns its grace is cut and logged.
@@ -136,7 +141,7 @@ async def run_until_signalled(start: Start, *, watch: Watch | None = None, for_s
         loop.add_signal_handler(number, _on_signal, stopping)
     stack = AsyncExitStack()
     try:
-        await _start_and_wait(start, stack, stopping, watch, for_s)
+        await _start_and_wait(start, ready, stack, stopping, watch, for_s)
     finally:
         await _close(stack)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -150,7 +155,7 @@ def _on_signal(stopping: asyncio.Event) -> None:
 
 
 async def _start_and_wait(
-    start: Start, stack: AsyncExitStack, stopping: asyncio.Event, watch: Watch | None, for_s: float | None
+    start: Start, ready: Ready, stack: AsyncExitStack, stopping: asyncio.Event, watch: Watch | None, for_s: float | None
 ) -> None:
     stopped = asyncio.create_task(stopping.wait())
     starting = asyncio.ensure_future(start(stack))
@@ -158,7 +163,7 @@ async def _start_and_wait(
         await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             return
-        print(f"ready {starting.result()}", flush=True)
+        ready(starting.result())
         waits: list[asyncio.Future[Any]] = [stopped] if watch is None else [stopped, watch.failed]
         await asyncio.wait(waits, timeout=for_s, return_when=asyncio.FIRST_COMPLETED)
         if watch is not None and watch.failed.done():

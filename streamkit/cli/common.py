@@ -49,9 +49,33 @@ def run(work: Callable[[Settings], Coroutine[Any, Any, T]], *, as_json: bool = F
         settings = command_settings()
         return asyncio.run(work(settings))
     except KeyboardInterrupt:
-        raise SystemExit(EXIT_INTERRUPTED) from None
+        interrupted(as_json=as_json)
     except StreamkitError as error:
         fail(str(error), exit_code_of(error), as_json=as_json)
+
+
+def run_program(program: click.Command, arguments: Sequence[str]) -> NoReturn:
+    """Run the command that `arguments` name, and end the process with its exit code.
+
+    For a usage error click's own text stands on stderr; with `--json` the document of a failure is on stdout besides.
+    """
+    try:
+        exit_code = program.main(arguments, prog_name="streamkit", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        if "--json" in arguments:
+            emit_json({"error": error.format_message()})
+        raise SystemExit(error.exit_code) from None
+    except click.Abort:
+        interrupted(as_json="--json" in arguments)
+    raise SystemExit(exit_code or 0)  # what a command gives back is None, --help 0
+
+
+def interrupted(*, as_json: bool) -> NoReturn:
+    """End the process as one that Ctrl-C ended."""
+    if as_json:
+        emit_json({"error": "Interrupted."})
+    raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 def exit_code_of(error: StreamkitError) -> int:

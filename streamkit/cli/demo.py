@@ -6,21 +6,24 @@ import asyncio
 import errno
 import random
 import socket
+import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import click
 
 from schemas.event import utc_now
 from streamkit import telemetry
+from streamkit.cli.common import json_option
 from streamkit.cli.control import opened_accounts
 from streamkit.cli.demo_view import Access, DemoView
+from streamkit.cli.served import Output, run_served
+from streamkit.cli.simulate import report
 from streamkit.issuing import issue_client, issue_token
 from streamkit.keys import keys_of
 from streamkit.lifecycle import Start, Watch, run_until_signalled
@@ -38,53 +41,58 @@ CHAPTER_S = 240
 """So long is one simulated stream; then the next begins, on the clock again (Twitch's deliveries age in 10 minutes)."""
 REFRESH_S = 0.5
 
-RunServed = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 StartUp = Callable[[Settings, str, int, Watch], Start]
 
 
-def demo_command(start_up: StartUp, run_served: RunServed) -> click.Command:
-    """The command; `start_up` starts all rooms, `run_served` runs a long-lived command."""
+def demo_command(start_up: StartUp) -> click.Command:
+    """The command; `start_up` starts all rooms."""
 
     @click.command("demo")
     @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End by itself [default: at Ctrl-C].")
     @click.option(
         "--port", type=click.IntRange(0, 65535), help=f"[default: {DEFAULT_PORT}, or a free one when it is taken]"
     )
-    def demo(seconds: float | None, port: int | None) -> None:
+    @json_option
+    def demo(seconds: float | None, port: int | None, as_json: bool) -> None:
         """Show the whole pipeline at work: nothing to set up, nothing kept.
 
         \b
         All rooms run in this process on a fresh data folder; simulated streams of Kick and Twitch arrive as signed
-        webhooks over HTTP; a table shows what was sent beside what the API answers.
+        webhooks over HTTP; a table shows what was sent beside what the API answers. With --json the table is on
+        stderr, and the totals of both sides at the end are the document.
         Example:
           streamkit demo --seconds 30
         """
         chosen = port if port is not None else _free_or_default()
         with tempfile.TemporaryDirectory(prefix="streamkit-demo-") as folder:
-            run_served(lambda: _demo(start_up, Path(folder), chosen, seconds))
+            output = Output(as_json=as_json)
+            run_served(lambda: _demo(start_up, Path(folder), chosen, seconds, output), output)
 
     return demo
 
 
-async def _demo(start_up: StartUp, folder: Path, port: int, seconds: float | None) -> None:
+async def _demo(start_up: StartUp, folder: Path, port: int, seconds: float | None, output: Output) -> None:
     # The caller's environment and .env are left aside: the demo is the embedded default, whatever is set here.
     settings = load_settings({"STREAMKIT_DATA_DIR": str(folder), "STREAMKIT_SANDBOX": "1"}, folder)
     telemetry.configure_logs("ERROR")
     access = await _issue_access(settings)
     watch = Watch()
     up = start_up(settings, HOST, port, watch)
+    view = DemoView(access, sys.stderr if output.as_json else sys.stdout)
+    sent = Sent()
 
     async def start(stack: AsyncExitStack) -> str:
         url = await up(stack)
-        view = DemoView(url, access)
-        stack.enter_context(view)
-        sent, stop = Sent(), asyncio.Event()
+        stack.enter_context(view.showing(url))
+        stop = asyncio.Event()
         sending = asyncio.create_task(send(url, _endless(stop), rate=RATE, connections=8, into=sent))
         stack.push_async_callback(_finish, view, sent, stop, sending)
         watch.start(stack, "view", _refresh(view, sent))
         return url
 
-    await run_until_signalled(start, watch=watch, for_s=seconds)
+    await run_until_signalled(start, view.ready, watch=watch, for_s=seconds)
+    if output.as_json and view.overview is not None:
+        output.tell(report(sent) | {"overview": view.overview, "agrees": view.agrees}, "")
 
 
 async def _issue_access(settings: Settings) -> Access:

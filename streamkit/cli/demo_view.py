@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from types import TracebackType
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import aiohttp
 from msgspec import Struct
@@ -44,35 +45,47 @@ class Access(Struct, frozen=True):
 
 
 class DemoView:
-    """Shown from `with` to its end. `agrees`: the API's numbers were those of the deliveries at the last look."""
+    """What is told on `out`, from `showing` to its end.
 
-    def __init__(self, url: str, access: Access) -> None:
-        self._url = url
+    `overview` is what the API answered at the last look, `agrees` whether its numbers were those of the deliveries.
+    """
+
+    def __init__(self, access: Access, out: TextIO) -> None:
         self._access = access
-        self._console = Console()
+        self._out = out
+        self._console = Console(file=out)
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._url = ""
         self._began = time.monotonic()
         self._next_line = 0.0
+        self.overview: Any = None
         self.agrees = False
 
-    def __enter__(self) -> DemoView:
-        print("StreamKit demo: a sandbox streamer on Kick and Twitch, simulated traffic, everything in this process.")
-        print(f"Ask the API yourself, in another terminal:\n\n{self._access.curl(self._url)}\n", flush=True)
-        if self._live is not None:
-            self._live.start()
-        return self
+    @contextmanager
+    def showing(self, url: str) -> Iterator[None]:
+        """Say where the API is, and keep the terminal for the table."""
+        self._url = url
+        self._began = time.monotonic()
+        self._print("StreamKit demo: a sandbox streamer on Kick and Twitch, simulated traffic, all in this process.")
+        self._print(f"Ask the API yourself, in another terminal:\n\n{self._access.curl(url)}\n")
+        if self._live is None:
+            yield
+            return
+        with self._live:
+            yield
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+    def ready(self, url: str) -> None:
+        """The line that every served command has."""
+        self._print(f"ready {url}")
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
 
     async def refresh(self, http: aiohttp.ClientSession, sent: Sent, *, last: bool = False) -> None:
         """Ask the API and show it beside what was sent. Raises aiohttp.ClientError when it does not answer."""
         expected = await asyncio.to_thread(totals, list(sent.facts))
-        overview = await self._ask(http, "overview")
-        numbers = _numbers(expected, overview)
+        self.overview = await self._ask(http, "overview")
+        numbers = _numbers(expected, self.overview)
         self.agrees = all(told == shown for _, told, shown in numbers)
         if self._live is not None:
             kicks, coins, events = [
@@ -100,7 +113,7 @@ class DemoView:
             return
         self._next_line = now + LINE_EVERY_S
         told = "  ".join(f"{name} {shown}/{told}" for name, told, shown in numbers if isinstance(told, int))
-        print(f"{self._pulse(sent).plain.removesuffix('   Ctrl-C ends it')}\n  served/sent: {told}", flush=True)
+        self._print(f"{self._pulse(sent).plain.removesuffix('   Ctrl-C ends it')}\n  served/sent: {told}")
 
 
 def _numbers(expected: Any, overview: Any) -> list[tuple[str, Any, Any]]:

@@ -63,8 +63,8 @@ def simulate(
         return await send(url, deliveries, rate=rate)
 
     sent = run(work, as_json=as_json)
-    report = _report(sent, chosen)
-    emit(report, _text(report), as_json=as_json)
+    document = report(sent) | {"seed": chosen, "broadcaster": _broadcaster()}
+    emit(document, _text(document), as_json=as_json)
     if not sent.accepted:
         fail(_why_none(sent), EXIT_NOT_DONE, as_json=False)
     if sent.parked:
@@ -84,12 +84,9 @@ def story(seed: int, count: int, rate: float | None, duplicates: float, shuffle:
     return disturb(deliveries, seed, repeated=again, shuffle=shuffle)
 
 
-def _report(sent: Sent, seed: int) -> dict[str, Any]:
+def report(sent: Sent) -> dict[str, Any]:
+    """What was sent and how it was answered, and the totals that the API must show for it."""
     answered = len(sent.latencies_s)
-    streamer = {
-        platform: {"username": person.name, "id": person.id}
-        for platform, person in (("kick", SANDBOX_STREAMER.kick), ("twitch", SANDBOX_STREAMER.twitch))
-    }
     return {
         "sent": answered + sent.failed,
         "2xx": sent.accepted,
@@ -100,9 +97,14 @@ def _report(sent: Sent, seed: int) -> dict[str, Any]:
         "rate": round(answered / sent.elapsed_s, 1) if sent.elapsed_s else 0.0,
         "p50_ms": round(sent.percentile_ms(0.50), 2),
         "p99_ms": round(sent.percentile_ms(0.99), 2),
-        "seed": seed,
-        "broadcaster": streamer,
         "totals": msgspec.to_builtins(totals(sent.facts)),
+    }
+
+
+def _broadcaster() -> dict[str, Any]:
+    return {
+        platform: {"username": person.name, "id": person.id}
+        for platform, person in (("kick", SANDBOX_STREAMER.kick), ("twitch", SANDBOX_STREAMER.twitch))
     }
 
 

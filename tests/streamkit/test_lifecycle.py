@@ -140,9 +140,9 @@ async def test_a_signal_stops_in_reverse_order(number: signal.Signals, capsys: p
         return url
 
     async with asyncio.timeout(3):
-        await run_until_signalled(start)
+        await run_until_signalled(start, print)
     assert order.seen == ["start log", "start rooms", "start server", "stop server", "stop rooms", "stop log"]
-    assert capsys.readouterr().out == "ready http://127.0.0.1:1\n"
+    assert capsys.readouterr().out == "http://127.0.0.1:1\n"
 
 
 async def test_a_start_that_fails_closes_what_was_started() -> None:
@@ -153,7 +153,7 @@ async def test_a_start_that_fails_closes_what_was_started() -> None:
         raise Stop("the log is away")
 
     with pytest.raises(Stop, match="the log is away"):
-        await run_until_signalled(start)
+        await run_until_signalled(start, print)
     assert order.seen[-3:] == ["stop server", "stop rooms", "stop log"]
 
 
@@ -164,7 +164,7 @@ async def test_a_signal_during_the_start_ends_it(capsys: pytest.CaptureFixture[s
         return "never"
 
     async with asyncio.timeout(3):
-        await run_until_signalled(start)
+        await run_until_signalled(start, print)
     assert capsys.readouterr().out == ""
 
 
@@ -180,7 +180,7 @@ async def test_a_background_task_that_fails_stops_the_process() -> None:
 
     async with asyncio.timeout(3):
         with pytest.raises(Stop, match="the control topic is gone"):
-            await run_until_signalled(start, watch=watch)
+            await run_until_signalled(start, print, watch=watch)
 
 
 def test_what_stands_is_out_of_the_collectors_sight() -> None:

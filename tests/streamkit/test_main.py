@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -16,6 +17,16 @@ from tests.program import STREAMKIT, Program, command, run
 from tests.services.process import free_port
 from tests.streamkit.cli.running import environment
 
+
+def _commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
+    found = [(" ".join(path), command)]
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            found += _commands(child, (*path, name))
+    return found
+
+
+_COMMANDS = _commands(cli)
 KEY = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
 
 
@@ -117,6 +128,51 @@ def test_the_demo_ends_by_itself_with_exit_0_and_the_same_numbers_on_both_sides(
     assert not list(tmp_path.iterdir()), "nothing is left in the working directory"
 
 
+def test_the_demo_gives_one_document_with_json(tmp_path: Path) -> None:
+    told = command(tmp_path, "demo", "--seconds", "2", "--port", "0")
+    assert told["agrees"]
+    assert told["sent"] == told["2xx"] > 0
+    assert told["totals"]["events"] == told["overview"]["events"]
+
+
+def test_up_gives_one_document_with_json(tmp_path: Path) -> None:
+    up = subprocess.Popen(
+        [*STREAMKIT, "up", "--port", "0", "--json"],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert up.stdout is not None
+        assert json.loads(up.stdout.readline())["ready"].startswith("http://127.0.0.1:")
+        up.send_signal(signal.SIGTERM)
+        assert (up.communicate(timeout=15)[0], up.returncode) == ("", 0)
+    finally:
+        if up.poll() is None:
+            up.kill()
+            up.communicate()
+    failed = run(tmp_path, "projector", "--json", STREAMKIT_RATE_LIMIT="fast")
+    assert failed.returncode == 2
+    assert "STREAMKIT_RATE_LIMIT" in json.loads(failed.stdout)["error"]
+
+
+@pytest.mark.parametrize("arguments", [("up", "--port", "x"), ("tokens", "issue"), ("nope",), ("log", "tail", "-q")])
+def test_a_usage_error_is_exit_2_and_one_document_with_json(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    plain = run(tmp_path, *arguments)
+    assert (plain.returncode, plain.stdout) == (2, "")
+    assert "Error: " in plain.stderr
+    told = run(tmp_path, *arguments, "--json")
+    assert (told.returncode, list(json.loads(told.stdout))) == (2, ["error"])
+    assert told.stderr == plain.stderr
+
+
+@pytest.mark.parametrize("path", [path for path, told in _COMMANDS if not isinstance(told, click.Group)])
+def test_every_command_takes_json(path: str) -> None:
+    assert "as_json" in {option.name for option in dict(_COMMANDS)[path].params}
+
+
 def test_the_curl_line_of_the_demo_works_when_pasted_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [*STREAMKIT, "demo", "--port", "0"],
@@ -141,15 +197,7 @@ def test_the_curl_line_of_the_demo_works_when_pasted_and_ctrl_c_ends_it(tmp_path
             demo.communicate()
 
 
-def _commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
-    found = [(" ".join(path), command)]
-    if isinstance(command, click.Group):
-        for name, child in command.commands.items():
-            found += _commands(child, (*path, name))
-    return found
-
-
-@pytest.mark.parametrize(("path", "told"), _commands(cli), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("path", "told"), _COMMANDS, ids=lambda value: value if isinstance(value, str) else "")
 def test_every_command_helps_with_a_real_example(path: str, told: click.Command) -> None:
     assert told.help is not None
     assert f"streamkit {path}".strip() in told.help

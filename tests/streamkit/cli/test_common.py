@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 import pytest
 
 from schemas.errors import BadSettings, LogMisconfigured, LogUnavailable, StreamkitError
-from streamkit.cli.common import Failure, emit, json_option, run, table
+from streamkit.cli.common import Failure, emit, json_option, run, run_program, table
 from streamkit.settings import Settings
 from tests.streamkit.cli.running import invoke
 
@@ -44,7 +45,51 @@ def test_exit_codes_and_the_document_of_a_failure(tmp_path: Path, error: Streamk
 
 
 def test_interrupted(tmp_path: Path) -> None:
-    assert invoke(command_that_raises(KeyboardInterrupt()), folder=tmp_path).exit_code == 130
+    plain = invoke(command_that_raises(KeyboardInterrupt()), folder=tmp_path)
+    assert (plain.exit_code, plain.out, plain.err) == (130, "", "")
+    told = invoke(command_that_raises(KeyboardInterrupt()), "--json", folder=tmp_path)
+    assert (told.exit_code, told.document) == (130, {"error": "Interrupted."})
+
+
+@click.command()
+@click.option("--count", type=int, required=True)
+@json_option
+def counting(count: int, as_json: bool) -> None:
+    """A command with something to get wrong."""
+    if count < 0:
+        raise KeyboardInterrupt
+    emit({"count": count}, f"{count}", as_json=as_json)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "document"),
+    [
+        (["--count", "3"], 0, {"count": 3}),
+        (["--count", "x"], 2, {"error": "Invalid value for '--count': 'x' is not a valid integer."}),
+        ([], 2, {"error": "Missing option '--count'."}),
+        (["--nope"], 2, {"error": "No such option '--nope'."}),
+        (["--count", "-1"], 130, {"error": "Interrupted."}),
+    ],
+)
+def test_whatever_happens_the_program_gives_one_document(
+    arguments: list[str], exit_code: int, document: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for extra, told in (([], None), (["--json"], document)):
+        with pytest.raises(SystemExit) as ended:
+            run_program(counting, [*arguments, *extra])
+        assert ended.value.code == exit_code
+        out, err = capsys.readouterr()
+        if told is None:
+            assert out == ("3\n" if exit_code == 0 else "")
+        else:
+            assert json.loads(out) == told
+        assert ("Error: " in err) == (exit_code == 2)
+
+
+def test_help_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_program(counting, ["--help"])
+    assert (ended.value.code, capsys.readouterr().err) == (0, "")
 
 
 def test_done(tmp_path: Path) -> None:
