@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from ingest.codecs import kick
+from ingest.codecs import first_party, kick
 from ingest.codecs.delivery import Delivery, Outcome, Parked
+from projector.fold import fold
 from projector.staging import BadRecord, read_heads
 from schemas.bounds import MAX_MONTHS, MAX_QUANTITY
 from schemas.event import Event, encode_event
+from schemas.read_models.model import SETTLED_EVERY
+from tests.first_party import AT_THE_BOUNDS
+from tests.harness import Folded
 from tests.samples import RECEIVED_AT, USER_ID, load
 from tests.signing import KickSigner
 
@@ -49,3 +54,13 @@ def test_the_fold_parks_an_amount_beyond_the_bound() -> None:
     assert value.count(b'"amount":500') == 1
     with pytest.raises(BadRecord):
         read_heads([7], [value.replace(b'"amount":500', b'"amount":%d' % (MAX_QUANTITY + 1))])
+
+
+@pytest.mark.parametrize("body", AT_THE_BOUNDS, ids=lambda body: str(body)[:60])
+def test_the_fold_takes_and_settles_every_first_party_event_that_is_let_through(tmp_path: Path, body: Any) -> None:
+    events = first_party.decode(msgspec.json.encode(body), USER_ID, RECEIVED_AT)
+    with Folded(tmp_path / "file.duckdb") as folded:
+        fold(folded.session, 0, [0], [encode_event(events[0])], SETTLED_EVERY)
+        assert folded.position == SETTLED_EVERY
+        (row,) = folded.ask(USER_ID, "events_total")
+        assert row.total == 1

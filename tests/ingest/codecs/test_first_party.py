@@ -19,33 +19,10 @@ from schemas.errors import Problem
 from schemas.event import Event, decode_event, encode_event
 from schemas.first_party_kinds import FIRST_PARTY_STRUCTS
 from schemas.first_party_sent import BY_SOMEBODY, MAX_EVENTS
+from tests.first_party import AT_THE_BOUNDS, DATA, VIEWER, nested, sent
 
 NOW = datetime(2026, 6, 6, 12, 0, 0, 123456, UTC)
 USER_ID = 7
-VIEWER = {"platform": "kick", "id": "42", "name": "Viewer"}
-DATA: dict[str, dict[str, Any]] = {
-    "song.requested": {"request_id": "r1", "song_url": "https://youtu.be/x", "title": "Song", "duration_s": 215},
-    "song.played": {"request_id": "r1"},
-    "song.skipped": {"request_id": "r1"},
-    "song.removed": {"request_id": "r1"},
-    "song.queue_cleared": {},
-    "giveaway.opened": {"giveaway_id": "g1", "title": "Keys", "keyword": "!Join", "prize": {"keys": [1, 2.5, None]}},
-    "giveaway.entered": {"giveaway_id": "g1"},
-    "giveaway.drawn": {"giveaway_id": "g1", "winner": VIEWER},
-    "giveaway.closed": {"giveaway_id": "g1"},
-    "wheel.configured": {"title": "Wheel", "segments": ["100 coins", "Hydrate"]},
-    "wheel.spun": {"result": "Hydrate"},
-    "gamble.played": {"game_type": "coinflip", "outcome": "win", "bet": 10, "payout": 20},
-    "coins.adjusted": {"amount": -5, "reason": "spam"},
-    "loyalty.rules_set": {"chat_minute": 2, "follow": 0, "subscription": 1, "gift": 1, "kick": 1, "bit": 1},
-}
-
-
-def sent(kind: str = "wheel.spun", *, drop: str | None = None, **fields: Any) -> dict[str, Any]:
-    """An event as a caller sends it; `data` is merged into the kind's."""
-    data = {**DATA[kind], **fields.pop("data", {})}
-    event = {"id": "e1", "type": kind, "data": data} | ({"actor": VIEWER} if kind in BY_SOMEBODY else {}) | fields
-    return {name: value for name, value in event.items() if name != drop}
 
 
 def made(*events: dict[str, Any]) -> list[Event]:
@@ -205,24 +182,7 @@ def test_a_provider_that_is_given_stands() -> None:
     assert data.provider == "Bandcamp"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        sent(id="x" * 128),
-        sent(id=" ~"),
-        sent("song.requested", data={"song_url": "x" * 2048, "title": "ž" * 500, "duration_s": 0.5}),
-        sent("wheel.configured", data={"segments": ["x" * 500] * 100}),
-        sent("wheel.configured", data={"title": "", "segments": []}),
-        sent("gamble.played", data={"bet": 0, "payout": MAX_QUANTITY}),
-        sent("coins.adjusted", data={"amount": -MAX_QUANTITY, "reason": None}),
-        sent("loyalty.rules_set", data={"kick": MAX_PRICE}),
-        sent("giveaway.drawn", data={"winner": {**VIEWER, "id": "nobody entered"}}),
-        sent("wheel.spun", data={"result": "no segment of ours"}),
-        sent("wheel.spun", data={"result": "\\u0000 is six characters; \U0001f600"}),
-        sent("giveaway.opened", data={"text": "x" * (MAX_SETTINGS_BYTES - 100)}),
-    ],
-    ids=lambda body: str(body)[:60],
-)
+@pytest.mark.parametrize("body", AT_THE_BOUNDS, ids=lambda body: str(body)[:60])
 def test_what_is_just_within_bounds_is_taken(body: dict[str, Any]) -> None:
     made(body)
 
@@ -375,14 +335,10 @@ def test_nul_and_half_a_surrogate_pair_are_refused_wherever_they_stand(text: str
 
 
 def test_settings_have_so_many_levels() -> None:
-    def nested(levels: int) -> dict[str, Any]:
-        value: Any = 1
-        for _ in range(levels):
-            value = [value]
-        return sent("giveaway.opened", data={"n": value})
-
-    made(nested(MAX_SETTINGS_DEPTH))
-    assert paths(nested(MAX_SETTINGS_DEPTH + 1)) == ["$.data.n" + "[0]" * MAX_SETTINGS_DEPTH]
+    made(sent("giveaway.opened", data={"n": nested(MAX_SETTINGS_DEPTH)}))
+    assert paths(sent("giveaway.opened", data={"n": nested(MAX_SETTINGS_DEPTH + 1)})) == [
+        "$.data.n" + "[0]" * MAX_SETTINGS_DEPTH
+    ]
 
 
 def test_numbers_beyond_all_bounds_are_refused() -> None:
