@@ -87,6 +87,7 @@ def test_every_other_path_is_told() -> None:
     for path in (
         "POST /webhooks/kick",
         "POST /webhooks/twitch",
+        "POST /ingest/v1/events",
         "GET /healthz",
         "GET /readyz",
         "GET /metrics",
