@@ -18,6 +18,7 @@ from schemas.event import utc_now
 MAX_BODY_BYTES = 256 * 1024
 BODY_TIMEOUT_S = 10.0
 MAX_HEADER_CHARACTERS = 2048
+_PRINTABLE = bytes(range(0x20, 0x7F))
 
 
 class BadRequestBody(Refuse):
@@ -54,7 +55,7 @@ async def receive(
         if not headers.get(name):
             raise Refuse(400, "missing_header", f"The header {name.title()} is missing.")
     for name, value in headers.items():
-        if len(value) > MAX_HEADER_CHARACTERS or not (value.isascii() and value.isprintable()):
+        if len(value) > MAX_HEADER_CHARACTERS or not value.isascii() or value.encode().translate(None, _PRINTABLE):
             raise Refuse(
                 400, "bad_header", f"The header {name.title()} has to be printable ASCII, 2,048 characters at most."
             )
