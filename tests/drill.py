@@ -3,31 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from msgspec import Struct
 
-from schemas.event import decode_event
+from ingest.first_party import PATH
+from schemas.event import Event, decode_event
 from streamkit.simulation.delivery import Delivery
+from tests.first_party import DATA
+from tests.first_party import sent as first_party
 from tests.oracle import Oracle, answers, differences
-from tests.program import Reader, command, run
+from tests.program import API, Reader, command, run
 from tests.simulated import events_of
 
 PLATFORMS = ("kick", "twitch")
 DEADLINE_S = 120.0
 
 
+class Push(Struct, frozen=True):
+    """A request of a streamer's own bot, as deliveries are of a platform."""
+
+    body: bytes
+    headers: dict[str, str]
+    path: str = PATH
+
+
+def pushes(seed: int, count: int, headers: dict[str, str]) -> list[Push]:
+    """`count` events of every kind in requests of one to five, with ids 0, 1, 2, … and a third of them sent twice."""
+    choose = random.Random(seed)
+    kinds = [choose.choice(sorted(DATA)) for _ in range(count)]
+    events = [first_party(kind, id=str(number)) for number, kind in enumerate(kinds)]
+    requests = []
+    while events:
+        size = choose.randint(1, 5)
+        requests += [events[:size]] * choose.choice((1, 1, 2))
+        events = events[size:]
+    return [Push(json.dumps(request).encode(), {"Content-Type": "application/json"} | headers) for request in requests]
+
+
 class Platforms:
-    """Kick and Twitch: post every delivery, the same one again until a 2xx comes.
+    """Kick and Twitch, or a bot: post every delivery, the same one again until a 2xx comes.
 
     `url` may change between attempts. `answered` counts the deliveries done, `newest` is the greatest position told
     per partition, `retries` the attempts that got no 2xx.
     """
 
-    def __init__(self, http: aiohttp.ClientSession, url: Callable[[], str], deliveries: Sequence[Delivery]) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, url: Callable[[], str], deliveries: Sequence[Delivery | Push]
+    ) -> None:
         self._http = http
         self._url = url
         self._waiting = iter(deliveries)
@@ -61,7 +90,7 @@ class Platforms:
                 self.answered += 1
                 self._changed.notify_all()
 
-    async def _accepted(self, delivery: Delivery) -> bool:
+    async def _accepted(self, delivery: Delivery | Push) -> bool:
         try:
             async with self._http.post(
                 self._url() + delivery.path, data=delivery.body, headers=delivery.headers
@@ -79,10 +108,11 @@ class Platforms:
 
 
 def sandbox_reader(http: aiohttp.ClientSession, url: str, folder: Path, **settings: str) -> tuple[int, Reader]:
-    """The sandbox streamer's user_id and credentials, issued on the command line."""
+    """The sandbox streamer's user_id and credentials to read and to push, issued on the command line."""
     (account,) = command(folder, "accounts", "list", **settings)
     user_id: int = account["user_id"]
-    issued = command(folder, "credentials", "issue", "--user-id", str(user_id), **settings)
+    scopes = ("--scopes", "read events:write")
+    issued = command(folder, "credentials", "issue", "--user-id", str(user_id), *scopes, **settings)
     return user_id, Reader(http, url, issued)
 
 
@@ -93,17 +123,24 @@ async def check_numbers(
 
     Two ways to the same numbers: from the records on the log, and from what was sent alone.
     """
-    served = {path: await reader.get(path.rpartition("/")[2], at_least=at_least) for path in answers([], 1, (), _now())}
-    records = log_records(folder, **settings)
-    expected = answers(records, user_id, PLATFORMS, _now())
-    assert [line for path in expected for line in differences(expected[path], served[path], path)] == []
-
-    on_log = [decode_event(record) for record in records]
+    on_log, served = await check_answers(reader, user_id, folder, at_least, **settings)
     by_sending = events_of(sent, user_id)
     assert {event.event_id for event in on_log} <= {event.event_id for event in by_sending}, "from nowhere"
     assert _facts(Oracle(on_log)) == _facts(Oracle(by_sending)), "lost or counted twice"
     of_sent = Oracle(by_sending).overview(user_id, PLATFORMS, _now())
     assert differences(of_sent, served["/api/public/v2/overview"]) == []
+
+
+async def check_answers(
+    reader: Reader, user_id: int, folder: Path, at_least: str, **settings: str
+) -> tuple[list[Event], dict[str, Any]]:
+    """Every answer of the API is the oracle's over the records on the log; gives back the events there, and the answers."""
+    served = {path: await reader.get(path.removeprefix(API), at_least=at_least) for path in answers([], 1, (), _now())}
+    records = log_records(folder, **settings)
+    expected = answers(records, user_id, PLATFORMS, _now())
+    different = [line for path in expected for line in differences(expected[path], served[path], path)]
+    assert not different, different
+    return [decode_event(record) for record in records], served
 
 
 def log_records(folder: Path, **settings: str) -> list[bytes]:
