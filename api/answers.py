@@ -12,10 +12,12 @@ from msgspec import Struct
 
 from api.parameters import Parameters
 from schemas import answers
+from schemas.errors import Problem
 from schemas.read_models.active_subscriptions import ActivePreviewRow, ActiveTotalRow
-from schemas.read_models.coins import CoinsLeaderRow, CoinsSummaryRow
+from schemas.read_models.coins import CoinsLeaderRow, CoinsSummaryRow, CoinsViewerRow
 from schemas.read_models.events import EventRow, EventsTotalRow
 from schemas.read_models.kicks import KicksHistoryRow, KicksSummaryRow, KicksTopRow
+from schemas.read_models.loyalty_rules import LoyaltyRulesRow
 from schemas.read_models.stream_status import StreamStatusRow
 from schemas.read_models.subscription_history import SubscriptionHistoryRow
 from schemas.read_models.subscription_totals import SubscriptionTotalsRow
@@ -136,6 +138,23 @@ def kicks(
         [answers.TopGifter(row.username, row.kicks) for row in top],
         [answers.KicksGift(row.actor, row.amount, asked.time(row.occurred_us)) for row in history],
     )
+
+
+def coins_viewer(asked: Asked, rows: Sequence[CoinsViewerRow]) -> answers.CoinsViewer:
+    """One viewer. Raises Problem 404 `not_found` when nobody is called so."""
+    if not rows:
+        raise Problem(404, "not_found", f"No viewer on {asked.parameters.platform} is called so now.")
+    (row,) = rows
+    earned = answers.CoinsEarned(
+        row.chat_minute, row.follow, row.subscription, row.gift, row.kick, row.bit, row.adjustment, row.gamble
+    )
+    return answers.CoinsViewer(row.username, row.platform, row.viewer_id, row.coins, row.rank, earned)
+
+
+def loyalty_rules(asked: Asked, rows: Sequence[LoyaltyRulesRow]) -> answers.LoyaltyRules:
+    """The rules as they stand."""
+    (row,) = rows
+    return answers.LoyaltyRules(row.chat_minute, row.follow, row.subscription, row.gift, row.kick, row.bit)
 
 
 def events_history(asked: Asked, rows: Sequence[EventRow]) -> list[answers.StoredEvent]:

@@ -17,9 +17,10 @@ from multidict import CIMultiDict
 from api import parameters as params
 from api.answers import Asked
 from api.parameters import Parameters
+from api.read import Read
 from api.reads import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
 from api.remote import RemoteReadModels
-from api.routes import OPENAPI, READS, ROUTES, STREAM_INFO, Read
+from api.routes import OPENAPI, READS, ROUTES, STREAM_INFO
 from api.stream_info import read_change
 from schemas.errors import Problem, Retry
 from schemas.openapi import Operation, build_document
@@ -97,8 +98,7 @@ class ApiRoom:
             app.router.add_route("*", path, self._front.handler("unknown", None, _not_found))
 
     def _add(self, app: web.Application, operation: Operation, answer: Handler) -> None:
-        name = operation.path.rsplit("/", 1)[1]
-        app.router.add_route("*", operation.path, self._front.handler(name, operation.methods, answer))
+        app.router.add_route("*", operation.path, self._front.handler(operation.name, operation.methods, answer))
 
     async def _read(self, route: Read, request: web.Request) -> web.StreamResponse:
         principal, left, in_query = await self._front.admit(request, "read")
@@ -131,7 +131,7 @@ class ApiRoom:
         query = route.path, request.rel_url.raw_query_string
         chosen = self._chosen.get(query)
         if chosen is None:
-            chosen = params.parse(route.parameters, request.query)
+            chosen = params.parse(route.parameters, request.query, route.path)
             if len(self._chosen) >= _QUERIES_KEPT:
                 self._chosen.clear()
             if "client_secret" not in query[1] and "jwt" not in query[1]:
@@ -145,8 +145,9 @@ class ApiRoom:
             raise Problem(401, "invalid_credentials", "Unknown client_id, or the client_secret is not this client's.")
         asked = Asked(broadcaster, chosen, now_us, self._timezone)
         answer = await self._reads.ask(user_id, route.questions(asked), min_position=min_position, wait_s=wait_s)
-        data = route.build(asked, *answer.rows)
-        body = success_body(broadcaster, data, now_us=now_us, timezone=self._timezone)
+        rows, following = route.paged(answer.rows, chosen.limit)
+        data = route.build(asked, *rows)
+        body = success_body(broadcaster, data, now_us=now_us, timezone=self._timezone, next=following)
         return Kept(body, answer.partition, answer.position, version, built_s)
 
     def _success(self, request: web.Request, served: Served, left: str | None, in_query: bool) -> web.StreamResponse:
@@ -201,7 +202,7 @@ class ApiRoom:
             raise
 
     async def _openapi(self, request: web.Request) -> web.Response:
-        params.parse(OPENAPI.parameters, request.query)
+        params.parse(OPENAPI.parameters, request.query, OPENAPI.path)
         packed = accepts_gzip(request.headers.get("Accept-Encoding"))
         headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache"}
         if packed:

@@ -6,38 +6,21 @@ their rows into `data`. A read route is this declaration and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from api import answers as make
 from api import engagement
 from api.answers import Asked
-from api.parameters import limit
+from api.parameters import CURSOR, limit
+from api.read import PREFIX, History, Read, by_receipt, limited, paged
 from schemas import answers
 from schemas.openapi import Operation, Parameter
 from streamkit.reads import Question
 
-PREFIX = "/api/public/v2"
 TOP_GIFTERS = 25
 PREVIEW = 25
 
 
-class Read(Operation, frozen=True, kw_only=True):
-    """A GET that is answered from the read models, asked once at one position.
-
-    `build` takes Asked and the rows of each question, in the order of `questions`.
-    """
-
-    questions: Callable[[Asked], tuple[Question, ...]] = lambda asked: ()
-    build: Callable[..., Any]
-
-
 def _active_totals(asked: Asked) -> Question:
     return Question("active_totals", {"now_us": asked.now_us, "platforms": asked.platforms})
-
-
-def _limited(name: str, asked: Asked) -> Question:
-    return Question(name, {"limit": asked.parameters.limit})
 
 
 _STATUS_EXAMPLE = {
@@ -126,7 +109,7 @@ SUBSCRIPTIONS_HISTORY = Read(
     tag="Subscriptions",
     summary="Subscription history",
     description="Historical subscription events including new, renewal and gifted records, newest first.",
-    parameters=(limit(50, "Number of rows to return."),),
+    parameters=(limit(50, "Number of rows to return."), CURSOR),
     data=list[answers.SubscriptionRecord],
     example=[
         {
@@ -137,8 +120,9 @@ SUBSCRIPTIONS_HISTORY = Read(
             "received_at": "2026-06-06T18:30:00+02:00",
         }
     ],
-    questions=lambda asked: (_limited("subscription_history", asked),),
+    questions=lambda asked: (paged("subscription_history", asked),),
     build=make.subscriptions_history,
+    history=History(by_receipt),
 )
 COINS = Read(
     path=f"{PREFIX}/coins",
@@ -151,8 +135,54 @@ COINS = Read(
         "summary": {"total_coins": 15320, "users_count": 188},
         "leaderboard": [{"username": "viewer123", "coins": 450, "platform": "kick"}],
     },
-    questions=lambda asked: (_limited("coins_leaderboard", asked),),
+    questions=lambda asked: (limited("coins_leaderboard", asked),),
     build=make.coins,
+)
+COINS_VIEWER = Read(
+    path=f"{PREFIX}/coins/viewer",
+    tag="Economy",
+    summary="Coins of a viewer",
+    description="One viewer's balance, place in the leaderboard, and what earned it, by rule. Found by the newest name, in "
+    "any case; of several, the one that was seen last.",
+    parameters=(
+        Parameter("platform", "string", "Platform of the viewer.", choices=("kick", "twitch"), required=True),
+        Parameter("username", "string", "The viewer's name, in any case.", example="viewer123", required=True),
+    ),
+    data=answers.CoinsViewer,
+    example={
+        "username": "viewer123",
+        "platform": "kick",
+        "id": "84635624",
+        "coins": 450,
+        "rank": 1,
+        "earned": {
+            "chat_minute": 140,
+            "follow": 10,
+            "subscription": 200,
+            "gift": 0,
+            "kick": 60,
+            "bit": 0,
+            "adjustment": 50,
+            "gamble": -10,
+        },
+    },
+    questions=lambda asked: (
+        Question(
+            "coins_viewer", {"platform": asked.parameters.platform or "", "username": asked.parameters.username or ""}
+        ),
+    ),
+    build=make.coins_viewer,
+    problems=("not_found",),
+)
+LOYALTY_RULES = Read(
+    path=f"{PREFIX}/loyalty-rules",
+    tag="Economy",
+    summary="Loyalty rules",
+    description="Coins by rule, as they stand. A change governs what comes after it; nothing is priced anew.",
+    data=answers.LoyaltyRules,
+    example={"chat_minute": 1, "follow": 10, "subscription": 100, "gift": 50, "kick": 1, "bit": 1},
+    questions=lambda asked: (Question("loyalty_rules"),),
+    build=make.loyalty_rules,
 )
 KICKS = Read(
     path=f"{PREFIX}/kicks",
@@ -160,7 +190,7 @@ KICKS = Read(
     summary="Kicks",
     description="Kick gifting summary, top gifters and observed historical kick events (Kick-specific; Twitch cheers "
     "arrive via events-history as channel.cheered).",
-    parameters=(limit(25, "History size."),),
+    parameters=(limit(25, "History size."), CURSOR),
     data=answers.Kicks,
     example={
         "summary": {"total_kicks": 342, "gift_events": 19},
@@ -170,67 +200,16 @@ KICKS = Read(
     questions=lambda asked: (
         Question("kicks_summary"),
         Question("kicks_top", {"limit": TOP_GIFTERS}),
-        _limited("kicks_history", asked),
+        paged("kicks_history", asked),
     ),
     build=make.kicks,
-)
-SONG_REQUEST = Read(
-    path=f"{PREFIX}/song-request",
-    tag="Engagement",
-    summary="Song Request queue",
-    description="Current queue of requested songs, in play order.",
-    parameters=(limit(10, "Queue size."),),
-    data=list[answers.SongRequest],
-    example=[{"requester_username": "viewer123", "provider": "youtube", "song_url": "https://youtu.be/..."}],
-    build=engagement.song_request,
-)
-GIVEAWAY = Read(
-    path=f"{PREFIX}/giveaway",
-    tag="Engagement",
-    summary="Giveaway state",
-    description="Current giveaway settings, entries and winner.",
-    data=answers.Giveaway,
-    example={
-        "settings": {"title": "Giveaway", "keyword": "!join"},
-        "entries": [{"username": "viewer1"}],
-        "winner": None,
-    },
-    build=engagement.giveaway,
-)
-WHEEL = Read(
-    path=f"{PREFIX}/wheel",
-    tag="Engagement",
-    summary="Wheel state",
-    description="Wheel title, configured segments and last result.",
-    data=answers.Wheel,
-    example={"title": "Wheel of Fortune", "segments": ["100 coins", "Hydrate"], "last_result": "Hydrate"},
-    build=engagement.wheel,
-)
-GAMBLE = Read(
-    path=f"{PREFIX}/gamble",
-    tag="Engagement",
-    summary="Gamble history",
-    description="Latest gamble results for overlay widgets or dashboards, newest first.",
-    parameters=(limit(10, "History size."),),
-    data=list[answers.GambleResult],
-    example=[
-        {
-            "username": "viewer1",
-            "game_type": "coinflip",
-            "outcome": "win",
-            "bet": 10,
-            "payout": 20,
-            "platform": "kick",
-            "played_at": "2026-06-06T18:30:00+02:00",
-        }
-    ],
-    build=engagement.gamble,
+    history=History(lambda row: (row.occurred_us, row.event_id), question=2),
 )
 EVENTS_HISTORY = Read(
     path=f"{PREFIX}/events-history",
     tag="Events",
     summary="Historical events",
-    description="Latest stored events (Kick + Twitch), newest first. You can optionally filter by event type.",
+    description="Latest stored events (Kick + Twitch), newest first. You can optionally filter.",
     parameters=(
         limit(50, "Max number of items."),
         Parameter(
@@ -239,6 +218,16 @@ EVENTS_HISTORY = Read(
             "Exact event type filter, e.g. chat.message.sent. A type that no event has gives an empty list.",
             example="chat.message.sent",
         ),
+        Parameter(
+            "platform",
+            "string",
+            "Platform filter; streamkit: what no viewer of a platform did.",
+            choices=("kick", "twitch", "streamkit"),
+        ),
+        Parameter("actor", "string", "Filter by the actor's name, exactly as shown.", example="viewer1"),
+        Parameter("since", "time", "Received at this time or later.", example="2026-06-06T18:00:00+02:00"),
+        Parameter("until", "time", "Received before this time.", example="2026-06-06T19:00:00+02:00"),
+        CURSOR,
     ),
     data=list[answers.StoredEvent],
     example=[
@@ -251,9 +240,21 @@ EVENTS_HISTORY = Read(
         }
     ],
     questions=lambda asked: (
-        Question("events_history", {"limit": asked.parameters.limit, "type": asked.parameters.type}),
+        Question(
+            "events_history",
+            {
+                "limit": asked.parameters.limit + 1,
+                "before": asked.parameters.before,
+                "type": asked.parameters.type,
+                "platform": asked.parameters.platform,
+                "actor": asked.parameters.actor,
+                "since_us": asked.parameters.since_us,
+                "until_us": asked.parameters.until_us,
+            },
+        ),
     ),
     build=make.events_history,
+    history=History(by_receipt),
 )
 
 STREAM_INFO = Operation(
@@ -286,11 +287,10 @@ READS: tuple[Read, ...] = (
     SUBSCRIPTIONS_ACTIVE,
     SUBSCRIPTIONS_HISTORY,
     COINS,
+    COINS_VIEWER,
+    LOYALTY_RULES,
     KICKS,
-    SONG_REQUEST,
-    GIVEAWAY,
-    WHEEL,
-    GAMBLE,
+    *engagement.READS,
     EVENTS_HISTORY,
 )
 ROUTES: tuple[Operation, ...] = (*READS, STREAM_INFO, OPENAPI)

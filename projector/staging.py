@@ -26,7 +26,7 @@ _COLUMNS = """(
     message VARCHAR, amount BIGINT, gift_count BIGINT, months BIGINT, cumulative_months BIGINT, expires_at TIMESTAMPTZ,
     giftees STRUCT(id VARCHAR, name VARCHAR)[], is_live BOOLEAN, stream_id VARCHAR, started_at TIMESTAMPTZ,
     title VARCHAR, category_name VARCHAR, complete BOOLEAN, subscribers STRUCT(id VARCHAR, name VARCHAR)[],
-    first_party VARCHAR
+    first_word VARCHAR, by_broadcaster BOOLEAN, first_party VARCHAR
 )"""
 """In the order of `_SHAPE`. `actor_*` null: anonymous, or nobody. `first_party`: the data of a first-party event, as JSON:
 there are many kinds of them, and few events."""
@@ -147,7 +147,8 @@ _SHAPE = """{
 "data": {"message": "VARCHAR", "amount": "BIGINT", "count": "BIGINT", "months": "BIGINT",
 "cumulative_months": "BIGINT", "expires_at": "TIMESTAMPTZ", "giftees": [{"id": "VARCHAR", "name": "VARCHAR"}],
 "is_live": "BOOLEAN", "stream_id": "VARCHAR", "started_at": "TIMESTAMPTZ", "title": "VARCHAR",
-"category_name": "VARCHAR", "complete": "BOOLEAN", "subscribers": [{"id": "VARCHAR", "name": "VARCHAR"}]}}"""
+"category_name": "VARCHAR", "complete": "BOOLEAN", "subscribers": [{"id": "VARCHAR", "name": "VARCHAR"}],
+"first_word": "VARCHAR", "by_broadcaster": "BOOLEAN"}}"""
 
 _INSERT = f"""
 INSERT INTO {{table}}

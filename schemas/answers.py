@@ -56,6 +56,10 @@ class Success(Struct, frozen=True):
     ]
     broadcaster: BroadcasterInfo
     data: Any
+    next: Annotated[
+        str | UnsetType | None,
+        Meta(description="The `cursor` of the next page, on paths that have pages; null on the last one."),
+    ] = UNSET
 
 
 class FieldError(Struct, frozen=True):
@@ -207,6 +211,41 @@ class TopGifter(Struct, frozen=True):
     kicks: Count
 
 
+class CoinsEarned(Struct, frozen=True):
+    """What earned or took a viewer's coins, by rule."""
+
+    chat_minute: int
+    follow: int
+    subscription: int
+    gift: int
+    kick: int
+    bit: int
+    adjustment: Annotated[int, Meta(description="Set by the streamer; may be negative.")]
+    gamble: Annotated[int, Meta(description="Payouts less bets; may be negative.")]
+
+
+class CoinsViewer(Struct, frozen=True):
+    """One viewer's balance and its place in the leaderboard, null when it is not above zero."""
+
+    username: Name
+    platform: PlatformName
+    id: Annotated[str, Meta(description="The platform's user id.")]
+    coins: int
+    rank: Annotated[int, Meta(ge=1)] | None
+    earned: CoinsEarned
+
+
+class LoyaltyRules(Struct, frozen=True):
+    """Coins by rule, as they stand: for a minute of chat, the first follow, a subscription, a gifted one, a kick, a bit."""
+
+    chat_minute: Count
+    follow: Count
+    subscription: Count
+    gift: Count
+    kick: Count
+    bit: Count
+
+
 class KicksGift(Struct, frozen=True):
     """One gift; `actor` is null when anonymous."""
 
@@ -229,6 +268,23 @@ class SongRequest(Struct, frozen=True):
     requester_username: str
     provider: Annotated[str, Meta(examples=["youtube"])]
     song_url: str
+    platform: PlatformName
+    title: str | None
+    duration_s: float | None
+    request_id: str
+    requested_at: Time
+
+
+class PlayedSong(Struct, frozen=True):
+    """A song that was played or skipped; what its request said is null when none was told."""
+
+    requester_username: str | None
+    provider: Annotated[str | None, Meta(examples=["youtube"])]
+    song_url: str | None
+    title: str | None
+    outcome: Literal["played", "skipped"]
+    request_id: str
+    ended_at: Time
 
 
 class GiveawaySettings(Struct, frozen=True):
@@ -242,6 +298,15 @@ class GiveawayEntry(Struct, frozen=True):
     """An entrant; the list is in entry order."""
 
     username: str
+    platform: PlatformName
+
+
+class GiveawayWinner(Struct, frozen=True):
+    """Who won, by the streamer's word. `entered`: whether an entry of theirs counts."""
+
+    username: str
+    platform: PlatformName
+    entered: bool
 
 
 class Giveaway(Struct, frozen=True):
@@ -249,7 +314,35 @@ class Giveaway(Struct, frozen=True):
 
     settings: GiveawaySettings | None
     entries: list[GiveawayEntry]
-    winner: GiveawayEntry | None
+    winner: GiveawayWinner | None
+    is_open: bool
+
+
+class PastWinner(Struct, frozen=True):
+    """Who won, by the streamer's word."""
+
+    username: str
+    platform: PlatformName
+
+
+class GiveawayRecord(Struct, frozen=True):
+    """One giveaway; `ended_at` is null while it is open, `winner` when none was drawn."""
+
+    giveaway_id: str
+    title: str
+    keyword: str | None
+    opened_at: Time
+    ended_at: Time | None
+    entries: Annotated[int, Meta(ge=0, description="How many viewers entered.")]
+    winner: PastWinner | None
+
+
+class WheelSpin(Struct, frozen=True):
+    """One spin; `actor` is null when nobody is named."""
+
+    result: str
+    actor: str | None
+    spun_at: Time
 
 
 class Wheel(Struct, frozen=True):

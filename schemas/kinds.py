@@ -46,11 +46,12 @@ class Badge(Struct, frozen=True, omit_defaults=True):
 
 class ChatMessage(_Data, frozen=True):
     """`chat.message.sent`. `first_word` is the first `str.split()` word, casefolded (None: empty or over 200
-    characters); giveaway keywords are compared with it."""
+    characters); giveaway keywords are compared with it. `by_broadcaster`: the channel's own account wrote it."""
 
     message_id: str
     message: str
     first_word: str | None = None
+    by_broadcaster: bool = False
     reply_to: str | None = None
     color: str | None = None
     badges: tuple[Badge, ...] = ()

@@ -20,23 +20,26 @@ POSITION_PATTERN = r"[0-9]{1,9}:[0-9]{1,18}"
 
 
 class Parameter(Struct, frozen=True):
-    """A query parameter. An integer has bounds and a default; a string of None default is optional."""
+    """A query parameter. An integer has bounds and a default; any other of None default is optional unless `required`.
+    A `time` is RFC 3339, a `cursor` one that the same path gave as `next`."""
 
     name: str
-    kind: Literal["integer", "string"]
+    kind: Literal["integer", "string", "time", "cursor"]
     description: str
     default: int | str | None = None
     minimum: int = 1
     maximum: int = 100
     choices: tuple[str, ...] = ()
     example: str | None = None
+    required: bool = False
 
 
 class Operation(Struct, frozen=True, kw_only=True):
     """One path with its one method (GET also takes HEAD), as consumers read of it.
 
     `scope` None: no credentials. `data` is the type of the envelope's `data`, None: the answer has no envelope.
-    `example` is the example of `data`; `body` the struct of the request body, with `body_example`.
+    `example` is the example of `data`; `body` the struct of the request body, with `body_example`; `problems` the codes
+    with which this operation fails beside what all do.
     """
 
     path: str
@@ -50,6 +53,17 @@ class Operation(Struct, frozen=True, kw_only=True):
     example: Any = None
     body: type[Struct] | None = None
     body_example: Any = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What stands after the version in the path: a name for metrics, and of the operation."""
+        return self.path.removeprefix("/api/public/").removeprefix("v2/")
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the envelope has `next`."""
+        return any(parameter.kind == "cursor" for parameter in self.parameters)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -164,7 +178,7 @@ def problem_codes(operation: Operation) -> list[str]:
         codes.append("invalid_parameter")
     if operation.body is not None:
         codes += ["invalid_parameter", *_BODY_PROBLEMS, *_WRITE_PROBLEMS]
-    return codes
+    return [*codes, *operation.problems]
 
 
 def build_document(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -176,11 +190,12 @@ def build_document(operations: Sequence[Operation]) -> dict[str, Any]:
     )
     for body in bodies:
         components[body.__name__]["minProperties"] = 1  # msgspec has no word for it
+    components["GiveawaySettings"]["additionalProperties"] = True
     data_schemas = iter(schemas)
     envelope = components.pop("Success")
     paths: dict[str, Any] = {}
     for operation in operations:
-        answer = None if operation.data is None else _enveloped(envelope, next(data_schemas))
+        answer = None if operation.data is None else _enveloped(envelope, operation, next(data_schemas))
         paths[operation.path] = {operation.method.lower(): _operation(operation, answer)}
     return {
         "openapi": "3.1.0",
@@ -200,7 +215,7 @@ def build_document(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def _operation(operation: Operation, answer: dict[str, Any] | None) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "operationId": operation.path.rsplit("/", 1)[1].replace("-", "_"),
+        "operationId": operation.name.replace("-", "_").replace("/", "_"),
         "tags": [operation.tag],
         "summary": operation.summary,
         "description": operation.description,
@@ -228,9 +243,13 @@ def _operation(operation: Operation, answer: dict[str, Any] | None) -> dict[str,
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": parameter.kind}
+    schema: dict[str, Any] = {"type": "integer" if parameter.kind == "integer" else "string"}
     if parameter.kind == "integer":
         schema |= {"minimum": parameter.minimum, "maximum": parameter.maximum}
+    if parameter.required or parameter.kind == "cursor":
+        schema["minLength"] = 1
+    if parameter.kind == "time":
+        schema["format"] = "date-time"
     if parameter.choices:
         schema["enum"] = list(parameter.choices)
     if parameter.default is not None:
@@ -238,7 +257,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     document = {
         "name": parameter.name,
         "in": "query",
-        "required": False,
+        "required": parameter.required,
         "description": parameter.description,
         "schema": schema,
     }
@@ -247,9 +266,14 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return document
 
 
-def _enveloped(envelope: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+def _enveloped(envelope: dict[str, Any], operation: Operation, data: dict[str, Any]) -> dict[str, Any]:
     schema = {key: value for key, value in envelope.items() if key != "title"}
-    return schema | {"properties": {**envelope["properties"], "data": data}}
+    properties = {**envelope["properties"], "data": data}
+    if operation.is_paged:
+        schema["required"] = [*schema["required"], "next"]
+    else:
+        del properties["next"]
+    return schema | {"properties": properties}
 
 
 def _success(operation: Operation, answer: dict[str, Any] | None) -> dict[str, Any]:
@@ -265,6 +289,8 @@ def _success(operation: Operation, answer: dict[str, Any] | None) -> dict[str, A
         "broadcaster": EXAMPLE_BROADCASTER,
         "data": operation.example,
     }
+    if operation.is_paged:
+        example["next"] = None
     names = ["RateLimit-Policy", "RateLimit", "Cache-Control"]
     if operation.method == "GET":
         names = ["Streamkit-Position", "Age", *names]

@@ -102,7 +102,7 @@ PROBLEM_KINDS: tuple[ProblemKind, ...] = (
         404,
         "Not found",
         "There is nothing at this path.",
-        "The path is not one of this document.",
+        "The path is not one of this document, or nobody is called so.",
     ),
     ProblemKind(
         "method_not_allowed",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from schemas.answers import BroadcasterInfo, Failure, FieldError, PlatformAccount, Success
 from schemas.errors import Problem, Retry
@@ -105,10 +105,17 @@ def time_text(epoch_us: int, timezone: tzinfo) -> str:
         return datetime.fromtimestamp(epoch_us // 1_000_000, UTC).isoformat(timespec="seconds")
 
 
-def success_body(broadcaster: Broadcaster, data: Any, *, now_us: int, timezone: tzinfo) -> bytes:
-    """The JSON of a success generated at `now_us`."""
+def success_body(
+    broadcaster: Broadcaster,
+    data: Any,
+    *,
+    now_us: int,
+    timezone: tzinfo,
+    next: str | UnsetType | None = UNSET,
+) -> bytes:
+    """The JSON of a success generated at `now_us`; `next` is left out where there are no pages."""
     ok: Literal[True] = True
-    return _encoder.encode(Success(ok, "v2", time_text(now_us, timezone), broadcaster_info(broadcaster), data))
+    return _encoder.encode(Success(ok, "v2", time_text(now_us, timezone), broadcaster_info(broadcaster), data, next))
 
 
 def problem_body(problem: Problem, path: str) -> bytes:

@@ -14,6 +14,7 @@ from projector.fold import Folded as Commit
 from projector.fold import fold as fold_batch
 from projector.fold import read_position
 from schemas.event import Event, encode_event
+from schemas.read_models import QUERIES
 from streamkit.reads import Question
 
 LOG_ID = "harness"
@@ -46,7 +47,8 @@ class Folded:
         return self
 
     def ask(self, user_id: int, name: str, **parameters: Any) -> list[Any]:
-        """The rows of one named query, as its row structs."""
+        """The rows of one named query, as its row structs; parameters left out are None."""
+        parameters = dict.fromkeys(QUERIES[name].parameters) | parameters
         return answer(self.session, user_id, [Question(name=name, parameters=parameters)])[1][0]
 
     def digest(self) -> dict[str, str]:

@@ -13,7 +13,9 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from schemas.event import Event, decode_event
-from tests.oracle_rows import Numbers, Standing
+from tests import oracle_engagement as engagement
+from tests.oracle_log import Log, Standing
+from tests.oracle_rows import Numbers
 
 API = "/api/public/v2/"
 
@@ -36,7 +38,7 @@ class Oracle:
 
     def numbers(self, user_id: int) -> Numbers:
         """The exact numbers of one broadcaster."""
-        return Numbers(self._log.get(user_id, []))
+        return Numbers(self._of(user_id))
 
     @property
     def standing(self) -> list[Event]:
@@ -115,16 +117,117 @@ class Oracle:
             "leaderboard": [{"username": row.username, "coins": row.value} for row in ranks[:limit]],
         }
 
+    def coins_viewer(self, user_id: int, platform: str, username: str) -> dict[str, Any] | None:
+        """`GET coins/viewer`; None when there is no such viewer."""
+        found = self.numbers(user_id).coins_of(platform, username)
+        return found and {
+            "username": found.username,
+            "platform": found.platform,
+            "id": found.viewer_id,
+            "coins": sum(found.account.values()),
+            "rank": found.rank,
+            "earned": found.account,
+        }
+
     def kicks(self, user_id: int, limit: int = 25) -> dict[str, Any]:
         """`GET kicks`. `limit` is the history's; there are always up to 25 top gifters."""
         history = self.numbers(user_id).kick_rows()
         return {
-            "summary": {"total_kicks": sum(amount for _, amount, _ in history), "gift_events": len(history)},
+            "summary": {"total_kicks": sum(amount for _, amount, *_ in history), "gift_events": len(history)},
             "top_gifters": [
                 {"username": row.username, "kicks": row.value} for row in self.numbers(user_id).gifter_rows()[:25]
             ],
-            "history": [{"actor": actor, "amount": amount} for actor, amount, _ in history[:limit]],
+            "history": [{"actor": actor, "amount": amount} for actor, amount, *_ in history[:limit]],
         }
+
+    # ------------------------------------------------------------------ songs, giveaway, wheel, gamble
+
+    def song_request(self, user_id: int, limit: int = 10) -> list[dict[str, Any]]:
+        """`GET song-request`."""
+        return [
+            {
+                "requester_username": song.requester,
+                "provider": song.provider,
+                "song_url": song.song_url,
+                "platform": song.platform,
+                "title": song.title,
+                "duration_s": song.duration_s,
+                "request_id": song.request_id,
+                "requested_at": self._iso(song.requested_at),
+            }
+            for song in engagement.song_queue(self._of(user_id))[:limit]
+        ]
+
+    def song_request_history(self, user_id: int, limit: int = 50) -> list[dict[str, Any]]:
+        """`GET song-request/history`."""
+        return [
+            {
+                "requester_username": song.requester,
+                "provider": song.provider,
+                "song_url": song.song_url,
+                "title": song.title,
+                "outcome": song.outcome,
+                "request_id": song.request_id,
+                "ended_at": self._iso(song.ended_at),
+            }
+            for song in engagement.song_history(self._of(user_id))[:limit]
+        ]
+
+    def giveaway(self, user_id: int) -> dict[str, Any]:
+        """`GET giveaway`."""
+        for latest in engagement.giveaways(self._of(user_id))[:1]:
+            return {
+                "settings": {"title": latest.title, "keyword": latest.keyword, **latest.settings},
+                "entries": [{"username": entry.username, "platform": entry.platform} for entry in latest.entries],
+                "winner": latest.winner and latest.winner._asdict(),
+                "is_open": latest.ended_at is None,
+            }
+        return {"settings": None, "entries": [], "winner": None, "is_open": False}
+
+    def giveaway_history(self, user_id: int, limit: int = 50) -> list[dict[str, Any]]:
+        """`GET giveaway/history`."""
+        return [
+            {
+                "giveaway_id": giveaway.giveaway_id,
+                "title": giveaway.title,
+                "keyword": giveaway.keyword,
+                "opened_at": self._iso(giveaway.opened_at),
+                "ended_at": giveaway.ended_at and self._iso(giveaway.ended_at),
+                "entries": len(giveaway.entries),
+                "winner": giveaway.winner
+                and {"username": giveaway.winner.username, "platform": giveaway.winner.platform},
+            }
+            for giveaway in engagement.giveaways(self._of(user_id))[:limit]
+        ]
+
+    def wheel(self, user_id: int) -> dict[str, Any]:
+        """`GET wheel`."""
+        wheel = engagement.wheel(self._of(user_id)) or engagement.Wheel(None, [], None)
+        return wheel._asdict()
+
+    def wheel_history(self, user_id: int, limit: int = 50) -> list[dict[str, Any]]:
+        """`GET wheel/history`."""
+        return [
+            {"result": spin.result, "actor": spin.actor, "spun_at": self._iso(spin.spun_at)}
+            for spin in engagement.spins(self._of(user_id))[:limit]
+        ]
+
+    def gamble(self, user_id: int, limit: int = 10) -> list[dict[str, Any]]:
+        """`GET gamble`."""
+        return [
+            {
+                "username": gamble.username,
+                "game_type": gamble.game_type,
+                "outcome": gamble.outcome,
+                "bet": gamble.bet,
+                "payout": gamble.payout,
+                "platform": gamble.platform,
+                "played_at": self._iso(gamble.played_at),
+            }
+            for gamble in engagement.gambles(self._of(user_id))[:limit]
+        ]
+
+    # ------------------------------------------------------------------ events
 
     def events_history(self, user_id: int, limit: int = 50, type: str | None = None) -> list[dict[str, Any]]:
         """`GET events-history`."""
@@ -139,6 +242,9 @@ class Oracle:
             for row in self.numbers(user_id).event_rows(type)[:limit]
         ]
 
+    def _of(self, user_id: int) -> Log:
+        return self._log.get(user_id, [])
+
     def _iso(self, at: datetime) -> str:
         return at.astimezone(self._timezone).replace(microsecond=0).isoformat()
 
@@ -149,7 +255,7 @@ def answers(
     """The `data` of every GET endpoint by its path, with default parameters, for the records of an events log.
 
     `records` are the log's values in log order, duplicates and all broadcasters included; `platforms` the connected
-    ones; `now` the answer's `generated_at`. Songs, giveaway, wheel and gamble: of a broadcaster who has none.
+    ones; `now` the answer's `generated_at`.
     """
     oracle = Oracle(map(decode_event, records), timezone=timezone)
     data: dict[str, Any] = {
@@ -160,10 +266,14 @@ def answers(
         "subscriptions-history": oracle.subscriptions_history(user_id),
         "coins": oracle.coins(user_id),
         "kicks": oracle.kicks(user_id),
-        "song-request": [],
-        "giveaway": {"settings": None, "entries": [], "winner": None},
-        "wheel": {"title": None, "segments": [], "last_result": None},
-        "gamble": [],
+        "loyalty-rules": oracle.numbers(user_id).rules(),
+        "song-request": oracle.song_request(user_id),
+        "song-request/history": oracle.song_request_history(user_id),
+        "giveaway": oracle.giveaway(user_id),
+        "giveaway/history": oracle.giveaway_history(user_id),
+        "wheel": oracle.wheel(user_id),
+        "wheel/history": oracle.wheel_history(user_id),
+        "gamble": oracle.gamble(user_id),
         "events-history": oracle.events_history(user_id),
     }
     return {API + path: answer for path, answer in data.items()}

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from schemas.event import Event
+from schemas.first_party_kinds import FirstPartyData
 from schemas.kinds import (
     BitsUsed,
     ChatMessage,
     Cheered,
-    Followed,
     KicksGifted,
     LivestreamMetadata,
     LivestreamStatus,
@@ -28,19 +28,15 @@ from schemas.kinds import (
     SubscriptionRenewal,
     SubscriptionSnapshot,
 )
+from tests.oracle_coins import SOURCES, earned, rules
+from tests.oracle_log import Log, ViewerKey, name_of, place
 
 NOT_STORED = ("channel.subscription.gift_received", "channel.subscription.snapshot")
 NOT_STORED_PREFIX = "platform."
-COINS = {"chat_minute": 1, "follow": 10, "subscription": 100, "gift": 50, "kick": 1, "bit": 1}
-ViewerKey = tuple[str, str]
-"""A viewer: (platform, platform user id)."""
 
 
-class Standing(NamedTuple):
-    """An event that no earlier one displaced, and its place in the log."""
-
-    position: int
-    event: Event
+Naming = tuple[datetime, str, str]
+"""A name told: (occurred_at, event_id, name)."""
 
 
 class StreamState(NamedTuple):
@@ -58,6 +54,25 @@ class Ranked(NamedTuple):
     platform: str
     viewer_id: str
     value: Any
+
+
+class ViewerCoins(NamedTuple):
+    """A viewer looked up; `account` says what each of oracle_coins.SOURCES brought, `rank` is None without coins."""
+
+    username: str
+    platform: str
+    viewer_id: str
+    rank: int | None
+    account: dict[str, int]
+
+
+class KickRow(NamedTuple):
+    """A row of the kicks history."""
+
+    actor: str | None
+    amount: int
+    occurred_at: datetime
+    event_id: str
 
 
 class SubscriptionRow(NamedTuple):
@@ -83,10 +98,10 @@ class EventRow(NamedTuple):
 
 
 class Numbers:
-    """One broadcaster's numbers over `log`, its standing events in log order."""
+    """One broadcaster's numbers over `log`. Songs, giveaways, the wheel and gambles: oracle_engagement.py."""
 
-    def __init__(self, log: Sequence[Standing]) -> None:
-        self._log = log
+    def __init__(self, log: Log) -> None:
+        self.log = log
 
     # ------------------------------------------------------------------ stream
 
@@ -143,7 +158,7 @@ class Numbers:
         """The whole subscription history, newest first."""
         suppressed = self._suppressed()
         rows = []
-        for position, event in self._log:
+        for position, event in self.log:
             match event.data:
                 case SubscriptionGifts() as gifts:
                     count = gifts.count
@@ -153,7 +168,7 @@ class Numbers:
                     count = 1
                 case _:
                     continue
-            row = SubscriptionRow(event.type, event.platform, _actor(event), count, event.received_at, position)
+            row = SubscriptionRow(event.type, event.platform, name_of(event), count, event.received_at, position)
             rows.append(row)
         return sorted(rows, key=lambda row: (row.received_at, row.position), reverse=True)
 
@@ -212,45 +227,43 @@ class Numbers:
 
     def coin_rows(self) -> list[Ranked]:
         """Every viewer with coins, the richest in front."""
-        suppressed = self._suppressed()
-        balance: dict[ViewerKey, int] = defaultdict(int)
-        minutes: set[tuple[ViewerKey, datetime]] = set()
-        followers: set[ViewerKey] = set()
-        for event in self._events():
-            if event.actor is None:
-                continue
-            viewer: ViewerKey = (event.platform, event.actor.id)
-            match event.data:
-                case ChatMessage():
-                    minutes.add((viewer, event.occurred_at.astimezone(UTC).replace(second=0, microsecond=0)))
-                case Followed():
-                    followers.add(viewer)
-                case SubscriptionNew():
-                    balance[viewer] += COINS["subscription"]
-                case SubscriptionRenewal() if event.event_id not in suppressed:
-                    balance[viewer] += COINS["subscription"]
-                case SubscriptionGifts() as gifts:
-                    balance[viewer] += COINS["gift"] * gifts.count
-                case KicksGifted() as gift:
-                    balance[viewer] += COINS["kick"] * gift.amount
-                case Cheered() as cheer:
-                    balance[viewer] += COINS["bit"] * cheer.amount
-        for viewer, _ in minutes:
-            balance[viewer] += COINS["chat_minute"]
-        for viewer in followers:
-            balance[viewer] += COINS["follow"]
-        positive = {viewer: coins for viewer, coins in balance.items() if coins > 0}
+        balances = {viewer: sum(account.values()) for viewer, account in self._earned().items()}
+        positive = {viewer: coins for viewer, coins in balances.items() if coins > 0}
         return sorted(self._ranked(positive), key=lambda row: (-row.value, *_tie(row)))
+
+    def coins_of(self, platform: str, username: str) -> ViewerCoins | None:
+        """The viewer whose newest name is `username` in any case; None when there is none."""
+        # Reading: whoever has a name is a viewer, coins or not. Of several the one seen last is the one whose newest
+        # name was told last; where one event told both, the lesser id, as in all ties.
+        names = self._newest_names()
+        namesakes = sorted(
+            viewer
+            for viewer, told in names.items()
+            if viewer[0] == platform and told[2].casefold() == username.casefold()
+        )
+        if not namesakes:
+            return None
+        viewer = max(namesakes, key=lambda viewer: names[viewer][:2])
+        ranks = [row[1:3] for row in self.coin_rows()]
+        rank = ranks.index(viewer) + 1 if viewer in ranks else None
+        account = self._earned().get(viewer) or dict.fromkeys(SOURCES, 0)
+        return ViewerCoins(names[viewer][2], *viewer, rank, account)
 
     def rules(self) -> dict[str, int]:
         """Coins by rule, as they stand."""
-        return COINS
+        return rules(self.log)
 
-    def kick_rows(self) -> list[tuple[str | None, int, datetime]]:
-        """Every kicks gift as (actor, amount, occurred_at), newest first."""
-        gifts = [(e, e.data.amount) for e in self._events() if isinstance(e.data, KicksGifted)]
-        gifts.sort(key=lambda pair: (pair[0].occurred_at, pair[0].event_id), reverse=True)
-        return [(_actor(event), amount, event.occurred_at) for event, amount in gifts]
+    def _earned(self) -> dict[ViewerKey, dict[str, int]]:
+        return earned(self.log, self._suppressed())
+
+    def kick_rows(self) -> list[KickRow]:
+        """Every kicks gift, newest first."""
+        rows = [
+            KickRow(name_of(event), event.data.amount, *place(event))
+            for event in self._events()
+            if isinstance(event.data, KicksGifted)
+        ]
+        return sorted(rows, key=lambda row: row[2:], reverse=True)
 
     def gifter_rows(self) -> list[Ranked]:
         """Every kicks gifter who is known, the greatest sum in front."""
@@ -266,36 +279,54 @@ class Numbers:
         """Stored events."""
         return len(self.event_rows())
 
-    def event_rows(self, type: str | None = None) -> list[EventRow]:
-        """Every stored event (of that type), newest first."""
+    def event_rows(
+        self,
+        type: str | None = None,
+        platform: str | None = None,
+        actor: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[EventRow]:
+        """Every stored event (that is of that type, …), newest first. `since` inclusive, `until` exclusive."""
         rows = [
-            EventRow(event.type, event.platform, _actor(event), _message(event), event.received_at, position)
-            for position, event in self._log
-            if _is_stored(event) and type in (None, event.type)
+            EventRow(event.type, event.platform, name_of(event), _message(event), event.received_at, position)
+            for position, event in self.log
+            if _is_stored(event)
         ]
-        return sorted(rows, key=lambda row: (row.received_at, row.position), reverse=True)
+        kept = [
+            row
+            for row in rows
+            if type in (None, row.type)
+            and platform in (None, row.platform)
+            and actor in (None, row.actor)
+            and (since is None or since <= row.received_at)
+            and (until is None or row.received_at < until)
+        ]
+        return sorted(kept, key=lambda row: (row.received_at, row.position), reverse=True)
 
     # ------------------------------------------------------------------ shared
 
     def _events(self) -> Iterator[Event]:
-        return (standing.event for standing in self._log)
+        return (standing.event for standing in self.log)
 
     def names(self) -> dict[ViewerKey, str]:
         """The newest name of every viewer of this broadcaster."""
-        seen: dict[ViewerKey, list[tuple[datetime, str, str | None]]] = defaultdict(list)
-        listed: dict[ViewerKey, list[tuple[datetime, str, str | None]]] = defaultdict(list)
+        return {viewer: told[2] for viewer, told in self._newest_names().items()}
+
+    def _newest_names(self) -> dict[ViewerKey, Naming]:
+        """Reading: a snapshot names nobody whom an event has named; whom it alone knows must be shown somehow."""
+        told: dict[str, dict[ViewerKey, Naming]] = {"snapshot": {}, "first party": {}, "platform": {}}
         for event in self._events():
-            when = (event.occurred_at, event.event_id)
-            if event.actor is not None:
-                seen[event.platform, event.actor.id].append((*when, event.actor.name))
+            source = "first party" if isinstance(event.data, FirstPartyData) else "platform"
+            named = [event.actor] if event.actor is not None else []
             if isinstance(event.data, SubscriptionGifts) and event.platform == "kick":
-                for giftee in event.data.giftees:
-                    seen["kick", giftee.id].append((*when, giftee.name))
+                named += event.data.giftees
             if isinstance(event.data, SubscriptionSnapshot):
-                for viewer in event.data.subscribers:
-                    listed[event.platform, viewer.id].append((*when, viewer.name))
-        # Reading: a snapshot names nobody whom an event has named; whom it alone knows must be shown somehow.
-        return {viewer: _newest(seen.get(viewer) or listed[viewer]) or "" for viewer in {*seen, *listed}}
+                source, named = "snapshot", [*event.data.subscribers]
+            for viewer in named:
+                key, naming = (event.platform, viewer.id), (*place(event), viewer.name)
+                told[source][key] = max(naming, told[source].get(key, naming))
+        return told["snapshot"] | told["first party"] | told["platform"]
 
     def _ranked(self, values: dict[ViewerKey, Any]) -> list[Ranked]:
         names = self.names()
@@ -324,17 +355,13 @@ def _is_stored(event: Event) -> bool:
     return event.type not in NOT_STORED and not event.type.startswith(NOT_STORED_PREFIX)
 
 
-def _actor(event: Event) -> str | None:
-    return event.actor.name if event.actor is not None else None
-
-
 def _message(event: Event) -> str | None:
     if isinstance(event.data, ChatMessage | Cheered | SubscriptionRenewal | BitsUsed | KicksGifted):
         return event.data.message or None
     return None
 
 
-def _newest(told: list[tuple[datetime, str, str | None]]) -> str | None:
+def _newest(told: Sequence[tuple[datetime, str, str | None]]) -> str | None:
     return max(told, key=lambda at: at[:2])[2] if told else None
 
 

@@ -2,20 +2,20 @@
 
 `logs()` draws a log in log order: out of order by `occurred_at`, ties in `received_at`, the same viewer ids and names
 on both platforms, renames, anonymous actors, duplicates by delivery key and by natural key (also in chains: B shares
-an id with A and a natural key with C). `moments(log)` draws a `now` at or beside a moment at which something expires.
-"""
+an id with A and a natural key with C)."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeVar
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
 
 from hypothesis import strategies as st
 
 from schemas.event import Event, first_word
 from schemas.first_party_kinds import FIRST_PARTY_STRUCTS
+from schemas.first_party_sent import BY_SOMEBODY
 from schemas.kinds import (
     KINDS,
     Banned,
@@ -39,37 +39,13 @@ from schemas.kinds import (
     Unbanned,
     Viewer,
 )
+from tests.strategies_first_party import CHATS, first_party_data
+from tests.strategies_hand import BASES, NUDGES, PLATFORMS, TEXTS, USERS, Hand, PlatformName
 
-T = TypeVar("T")
-PlatformName = Literal["kick", "twitch"]
-
-USERS = (1, 2)
-PLATFORMS: tuple[PlatformName, ...] = ("kick", "twitch")
-VIEWER_IDS = ("9", "10", "100")
-NAMES = ("Ann", "ann", "Bea", "straße", "STRASSE", "İpek", "o'Neil", "雪")
-TEXTS = (None, "", "hello", " ", "!join now", "\u00df\U0001f600", 'q"\\\n', "null", "nul\0byte")
-
-# Ends of months of 31, 30, 29 and 28 days, and the turn of a year: where calendar months are clamped.
-BASES = tuple(
-    datetime(*day, 12, 0, tzinfo=UTC)
-    for day in ((2024, 1, 31), (2024, 2, 29), (2025, 1, 29), (2025, 4, 30), (2024, 12, 31))
-)
-# The suppression window's two ends, a minute's and a month's boundaries, each with its neighbours.
-SPANS = (
-    timedelta(0),
-    timedelta(seconds=59, microseconds=999_999),
-    timedelta(minutes=1),
-    timedelta(minutes=10),
-    timedelta(days=1),
-    timedelta(days=29),
-    timedelta(days=30),
-    timedelta(days=31),
-    timedelta(days=365),
-)
-NUDGES = (timedelta(0), timedelta(0), timedelta(microseconds=1), timedelta(microseconds=-1))
+__all__ = ["BASES", "NUDGES", "PLATFORMS", "USERS", "logs", "seeded_log"]
 
 # Rare kinds once, those that the numbers turn on more often.
-_WEIGHTED = tuple(kind for kind in KINDS if kind not in FIRST_PARTY_STRUCTS) + 2 * (
+_FROM_PLATFORMS = tuple(kind for kind in KINDS if kind not in FIRST_PARTY_STRUCTS) + 2 * (
     "chat.message.sent",
     "channel.subscription.new",
     "channel.subscription.new",
@@ -85,6 +61,29 @@ _WEIGHTED = tuple(kind for kind in KINDS if kind not in FIRST_PARTY_STRUCTS) + 2
     "kicks.gifted",
     "channel.cheered",
 )
+_FIRST_PARTY = (*FIRST_PARTY_STRUCTS, "chat.message.sent", "channel.followed")
+_SONGS = (*(kind for kind in FIRST_PARTY_STRUCTS if kind.startswith("song.")), *2 * ("song.requested",))
+_GIVEAWAYS = (
+    *2 * ("giveaway.opened", "chat.message.sent"),
+    *3 * ("giveaway.entered", "chat.message.sent"),
+    *("giveaway.drawn", "giveaway.closed"),
+)
+_COINS = (
+    *2 * ("loyalty.rules_set", "chat.message.sent"),
+    *("channel.followed", "channel.subscription.new", "channel.subscription.renewal", "channel.subscription.gifts"),
+    *("kicks.gifted", "channel.cheered", "coins.adjusted", "gamble.played"),
+)
+_THEMES = (
+    _FROM_PLATFORMS,
+    _FROM_PLATFORMS,
+    _FROM_PLATFORMS + _FIRST_PARTY,
+    _FIRST_PARTY,
+    _SONGS,
+    _GIVEAWAYS,
+    _GIVEAWAYS,
+    _COINS,
+)
+"""What a log is about: thirty events of all kinds would hit the boundaries of none."""
 _ONLY: dict[str, PlatformName] = {
     "kicks.gifted": "kick",
     "channel.cheered": "twitch",
@@ -98,58 +97,43 @@ _ONLY: dict[str, PlatformName] = {
 _NOBODY = ("livestream.status.updated", "livestream.metadata.updated", "channel.subscription.snapshot")
 
 
-class _Hand:
-    """Every choice of one log comes from `number(low, high)`, both ends inclusive: hypothesis draws it, or a seed."""
-
-    def __init__(self, number: Callable[[int, int], int], viewer_ids: Sequence[str] = VIEWER_IDS) -> None:
-        self.number = number
-        self._viewer_ids = viewer_ids
-        self._bases = (self.pick(BASES), self.pick(BASES))
-
-    def pick(self, choices: Sequence[T]) -> T:
-        return choices[self.number(0, len(choices) - 1)]
-
-    def chance(self, one_in: int) -> bool:
-        return self.number(1, one_in) == one_in
-
-    def time(self) -> datetime:
-        return self.pick(self._bases) + self.pick(SPANS) + self.pick(NUDGES)
-
-    def maybe_time(self) -> datetime | None:
-        return None if self.chance(8) else self.time()
-
-    def viewer(self) -> Viewer:
-        return Viewer(self.pick(self._viewer_ids), self.pick(NAMES))
-
-    def viewers(self) -> tuple[Viewer, ...]:
-        return tuple(
-            Viewer(id, self.pick(NAMES)) for id in self._viewer_ids if self.chance(len(self._viewer_ids) // 2 + 1)
-        )
-
-
 @st.composite
 def logs(draw: st.DrawFn, *, max_size: int = 30, duplicates: bool = True) -> list[Event]:
     """A log of up to `max_size` events. Without `duplicates` every event stands."""
-    hand = _Hand(lambda low, high: draw(st.integers(low, high)))
-    size = hand.number(0, max_size)
-    return [_event(hand, index, ids=max(4, size) if duplicates else None) for index in range(size)]
+    hand = Hand(lambda low, high: draw(st.integers(low, high)))
+    kinds, size = hand.pick(_THEMES), hand.number(0, max_size)
+    return [_event(hand, kinds, index, ids=max(4, size) if duplicates else None) for index in range(size)]
 
 
 def seeded_log(seed: int, size: int) -> list[Event]:
     """A log of `size` events with duplicates, always the same for one seed: for sizes that hypothesis is too slow at."""
-    hand = _Hand(random.Random(seed).randint, [str(id) for id in range(90, 90 + 3 + size // 20)])
-    return [_event(hand, index, ids=size) for index in range(size)]
+    viewer_ids = [str(id) for id in range(90, 90 + 3 + size // 20)]
+    hand = Hand(random.Random(seed).randint, viewer_ids, ids=3 + size // 40)
+    return [_event(hand, _FROM_PLATFORMS + _FIRST_PARTY, index, ids=size) for index in range(size)]
 
 
-@st.composite
-def moments(draw: st.DrawFn, expiries: Sequence[datetime]) -> datetime:
-    """A `now`: at, just before or just after one of `expiries`, or a time of no meaning."""
-    at = draw(st.sampled_from([*expiries, BASES[0], BASES[2] + timedelta(days=15)]))
-    return at + draw(st.sampled_from(NUDGES))
+def _event(hand: Hand, kinds: Sequence[str], index: int, *, ids: int | None) -> Event:
+    kind = hand.pick(kinds)
+    return (_first_party if kind in FIRST_PARTY_STRUCTS else _platforms)(hand, kind, index, ids)
 
 
-def _event(hand: _Hand, index: int, *, ids: int | None) -> Event:
-    kind = hand.pick(_WEIGHTED)
+def _first_party(hand: Hand, kind: str, index: int, ids: int | None) -> Event:
+    user_id = hand.pick(USERS)
+    anonymous = kind not in BY_SOMEBODY and hand.chance(2)
+    return Event(
+        event_id=f"streamkit:{user_id}:{index if ids is None else hand.number(0, 3 * ids)}",
+        natural_key=None,
+        type=kind,
+        platform="streamkit" if anonymous else hand.pick(PLATFORMS),
+        user_id=user_id,
+        actor=None if anonymous else hand.viewer(),
+        occurred_at=hand.time(),
+        received_at=_received_at(hand),
+        data=first_party_data(hand, kind),
+    )
+
+
+def _platforms(hand: Hand, kind: str, index: int, ids: int | None) -> Event:
     platform = _ONLY[kind] if kind in _ONLY else hand.pick(PLATFORMS)
     user_id = hand.pick(USERS)
     number = index if ids is None else hand.number(0, 3 * ids)
@@ -164,17 +148,21 @@ def _event(hand: _Hand, index: int, *, ids: int | None) -> Event:
         user_id=user_id,
         actor=actor,
         occurred_at=occurred_at,
-        received_at=BASES[0] + timedelta(microseconds=400_000 * hand.number(0, 8)),
+        received_at=_received_at(hand),
         data=_data(hand, kind, platform, occurred_at, actor),
     )
 
 
-def _data(hand: _Hand, kind: str, platform: PlatformName, occurred_at: datetime, actor: Viewer | None) -> KindData:
+def _received_at(hand: Hand) -> datetime:
+    return BASES[0] + timedelta(microseconds=400_000 * hand.number(0, 8))
+
+
+def _data(hand: Hand, kind: str, platform: PlatformName, occurred_at: datetime, actor: Viewer | None) -> KindData:
     kick = platform == "kick"
     match kind:
         case "chat.message.sent":
-            text = hand.pick(TEXTS) or ""
-            return ChatMessage(message_id="m", message=text, first_word=first_word(text))
+            text = hand.pick(TEXTS + CHATS) or ""
+            return ChatMessage(message_id="m", message=text, first_word=first_word(text), by_broadcaster=hand.chance(6))
         case "channel.followed":
             return Followed()
         case "channel.subscription.new":
@@ -221,7 +209,7 @@ def _data(hand: _Hand, kind: str, platform: PlatformName, occurred_at: datetime,
     raise AssertionError(f"no strategy for kind {kind}")
 
 
-def _gifts(hand: _Hand, *, kick: bool, gifter: Viewer | None) -> SubscriptionGifts:
+def _gifts(hand: Hand, *, kick: bool, gifter: Viewer | None) -> SubscriptionGifts:
     if not kick:
         return SubscriptionGifts(count=hand.pick((1, 5)), tier=1, tier_id="1000")
     # one name per viewer in one event: nobody is called two things by one delivery
@@ -229,7 +217,7 @@ def _gifts(hand: _Hand, *, kick: bool, gifter: Viewer | None) -> SubscriptionGif
     return SubscriptionGifts(count=len(giftees), giftees=giftees, expires_at=hand.maybe_time())
 
 
-def _status(hand: _Hand, occurred_at: datetime, *, kick: bool) -> LivestreamStatus:
+def _status(hand: Hand, occurred_at: datetime, *, kick: bool) -> LivestreamStatus:
     is_live = hand.chance(2)
     title = hand.pick((None, "S1", "S2")) if kick else None
     if kick and is_live:

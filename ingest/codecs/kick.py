@@ -102,7 +102,7 @@ def _natural_key(created: datetime | None, prefix: str, *parts: str) -> str | No
 
 
 def _chat(body: bodies.Chat, sent_at: datetime, message_id: str) -> Fact:
-    broadcaster = id_text(body.broadcaster.user_id)
+    broadcaster, sender = id_text(body.broadcaster.user_id), _viewer(body.sender)
     identity = body.sender.identity if body.sender else None
     emotes = [
         kinds.Emote(str(emote.emote_id), position.s, position.e)
@@ -111,13 +111,14 @@ def _chat(body: bodies.Chat, sent_at: datetime, message_id: str) -> Fact:
     ]
     return Fact(
         broadcaster,
-        _viewer(body.sender),
+        sender,
         not_ahead(instant_or_none(body.created_at) or ulid_at(message_id), sent_at),
         f"kick:chat.message.sent:{broadcaster}:{body.message_id}",
         kinds.ChatMessage(
             message_id=body.message_id,
             message=body.content,
             first_word=first_word(body.content),
+            by_broadcaster=sender is not None and sender.id == broadcaster,
             reply_to=body.replies_to.message_id if body.replies_to else None,
             color=(identity.username_color or None) if identity else None,
             badges=_badges(identity.badges) if identity and identity.badges else (),

@@ -61,16 +61,17 @@ def _chat(body: bodies.Chat, sent_at: datetime, subscription: bodies.Subscriptio
     if source and id_text(source) != broadcaster:
         return Ignored("shared_chat_copy")
     text = body.message.text
+    chatter = _viewer(body.chatter_user_id, body.chatter_user_login, body.chatter_user_name)
     data = kinds.ChatMessage(
         message_id=body.message_id,
         message=text,
         first_word=first_word(text),
+        by_broadcaster=chatter is not None and chatter.id == broadcaster,
         reply_to=body.reply.parent_message_id if body.reply else None,
         color=body.color or None,
         badges=tuple([kinds.Badge(badge.set_id, badge.info or badge.id or None) for badge in body.badges or ()]),
         emotes=_emotes(body.message.fragments),
     )
-    chatter = _viewer(body.chatter_user_id, body.chatter_user_login, body.chatter_user_name)
     return Fact(broadcaster, chatter, sent_at, f"twitch:chat.message.sent:{broadcaster}:{body.message_id}", data)
 
 

@@ -10,11 +10,15 @@ from schemas.read_models import (
     active_subscriptions,
     coins,
     events,
+    gamble,
+    giveaway,
     kicks,
     loyalty_rules,
+    songs,
     stream_status,
     subscription_history,
     subscription_totals,
+    wheel,
 )
 from schemas.read_models.model import SETTLED_EVERY, SORTED_EVERY, Fold, Query, ReadModel
 
@@ -29,6 +33,10 @@ READ_MODELS: tuple[ReadModel, ...] = (
     kicks.READ_MODEL,
     stream_status.READ_MODEL,
     events.READ_MODEL,
+    songs.READ_MODEL,
+    giveaway.READ_MODEL,
+    wheel.READ_MODEL,
+    gamble.READ_MODEL,
 )
 
 QUERIES: dict[str, Query] = {query.name: query for model in READ_MODELS for query in model.queries}

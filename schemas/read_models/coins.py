@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from schemas.read_models import loyalty_rules
 from schemas.read_models.loyalty_rules import DEFAULTS, SETTLED_IN_FORCE, price
-from schemas.read_models.model import Query, Reading, ReadModel, Rows
+from schemas.read_models.model import Query, Reading, ReadModel, Rows, lately
 from schemas.read_models.subscription_history import late
-from schemas.read_models.viewers import NAMED, TOLD, newest_names
+from schemas.read_models.viewers import NAMED, TOLD, newest, newest_names
 
 
 class CoinsSummaryRow(Struct, frozen=True, array_like=True):
@@ -34,6 +34,25 @@ class CoinsLeaderRow(Struct, frozen=True, array_like=True):
     coins: int
     total_coins: int
     users_count: int
+
+
+class CoinsViewerRow(Struct, frozen=True, array_like=True):
+    """One viewer under the newest name: the balance, its place in the leaderboard (None: not above zero), and what
+    earned or took it."""
+
+    username: str
+    platform: str
+    viewer_id: str
+    coins: int
+    rank: int | None
+    chat_minute: int
+    follow: int
+    subscription: int
+    gift: int
+    kick: int
+    bit: int
+    adjustment: int
+    gamble: int
 
 
 LEVELS = 3
@@ -285,6 +304,71 @@ def leaderboard(reading: Reading, *, limit: int) -> Rows:
     return [(names[row[:2]], row[0], *row[2:]) for row in leaders[:limit]]
 
 
+_RULES = (*DEFAULTS, "adjustment", "gamble")
+
+_CALLED_SO = """
+WHERE user_id = $user_id AND platform = $platform
+    AND (lower(told.name) = $folded OR strlen(told.name) <> length(told.name))
+"""
+"""Beyond ASCII `lower` is not `casefold`: those names are compared in Python."""
+NAMED_SO = f"SELECT DISTINCT viewer_id FROM coins_viewers {_CALLED_SO}"
+RECENTLY_NAMED_SO = f"SELECT DISTINCT viewer_id FROM ({lately(NAMED)}) {_CALLED_SO}"
+_OF_VIEWER = "SELECT {rule} AS rule, coins FROM {table} WHERE user_id = $user_id AND platform = $platform AND viewer_id = $viewer_id"
+BY_RULE = """
+SELECT rule, sum(coins) FROM ({parts}) GROUP BY rule
+"""
+AT_LEAST = "SELECT platform, viewer_id, balance FROM ({balances}) WHERE balance >= $least"
+
+
+def viewer(reading: Reading, *, platform: str, username: str) -> Rows:
+    """`CoinsViewerRow`, one, or none when no viewer of the platform is called so now. Of several the one that the newest
+    event named."""
+    folded = username.casefold()
+    found = reading.rows(NAMED_SO, platform=platform, folded=folded)
+    if reading.recent:
+        found += reading.rows(RECENTLY_NAMED_SO, platform=platform, folded=folded)
+    told = newest(reading, [(platform, viewer_id) for (viewer_id,) in found])
+    called_so = [
+        (name[1:3], viewer_id)
+        for (of, viewer_id), name in told.items()
+        if of == platform and name[3].casefold() == folded
+    ]
+    if not called_so:
+        return []
+    last_seen = max(place for place, _ in called_so)
+    viewer_id = min(viewer_id for place, viewer_id in called_so if place == last_seen)
+    by_rule = _by_rule(reading, platform, viewer_id)
+    coins = sum(by_rule.values())
+    rank = _rank(reading, platform, viewer_id, coins) if coins > 0 else None
+    return [
+        (told[platform, viewer_id][3], platform, viewer_id, coins, rank, *(by_rule.get(rule, 0) for rule in _RULES))
+    ]
+
+
+def _by_rule(reading: Reading, platform: str, viewer_id: str) -> dict[str, int]:
+    earning = reading.shared(recently_earned)
+    parts = [
+        _OF_VIEWER.format(rule="rule", table="coins_earned"),
+        _OF_VIEWER.format(rule="'chat_minute'", table="coins_minutes"),
+    ]
+    parts += [
+        f"SELECT rule, coins FROM ({part}) WHERE platform = $platform AND viewer_id = $viewer_id"
+        for part in earning.parts
+    ]
+    asked = {"platform": platform, "viewer_id": viewer_id, **earning.parameters}
+    return dict(reading.rows(BY_RULE.format(parts=" UNION ALL ".join(parts)), **asked))
+
+
+def _rank(reading: Reading, platform: str, viewer_id: str, coins: int) -> int:
+    """The place in the whole leaderboard, from 1."""
+    sql, parameters = reading.shared(_balances)
+    rows = reading.rows(AT_LEAST.format(balances=sql), least=coins, **parameters)
+    tied = [row[:2] for row in rows if row[2] == coins]
+    names = newest_names(reading, tied)
+    tied.sort(key=lambda viewer: (names[viewer].casefold(), *viewer))
+    return len(rows) - len(tied) + tied.index((platform, viewer_id)) + 1
+
+
 READ_MODEL = ReadModel(
     name="coins",
     version=4,
@@ -293,5 +377,6 @@ READ_MODEL = ReadModel(
     queries=(
         Query(name="coins_summary", row=CoinsSummaryRow, answer=summary),
         Query(name="coins_leaderboard", row=CoinsLeaderRow, answer=leaderboard, parameters=("limit",)),
+        Query(name="coins_viewer", row=CoinsViewerRow, answer=viewer, parameters=("platform", "username")),
     ),
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from schemas.kinds import KINDS, is_stored
-from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows
+from schemas.read_models.model import Before, Fold, Query, Reading, ReadModel, Rows, page
 
 
 class EventsTotalRow(Struct, frozen=True, array_like=True):
@@ -58,6 +60,13 @@ _NEWEST = """
 SELECT type, platform, actor, message, epoch_us(received_at), position FROM {events}
 WHERE user_id = $user_id {where} ORDER BY received_at DESC, position DESC LIMIT $limit
 """
+_FILTERS = {
+    "type": "AND type = $type",
+    "platform": "AND platform = $platform",
+    "actor": "AND actor = $actor",
+    "since_us": "AND received_at >= make_timestamptz($since_us::BIGINT)",
+    "until_us": "AND received_at < make_timestamptz($until_us::BIGINT)",
+}
 
 # How far back the newest `limit` reach: a broadcaster who has been quiet for long would otherwise cost a look at
 # every event since.
@@ -67,7 +76,6 @@ SELECT epoch_us(min(oldest_at)) FROM (
     FROM events_counts WHERE user_id = $user_id
 ) WHERE newer < $limit
 """
-_WITHIN_REACH = "AND received_at >= make_timestamptz($reach_us::BIGINT)"
 
 
 def total(reading: Reading) -> Rows:
@@ -76,16 +84,21 @@ def total(reading: Reading) -> Rows:
     return [(reading.rows(SETTLED_TOTAL)[0][0] + late,)]
 
 
-def history(reading: Reading, *, limit: int, type: str | None) -> Rows:
-    """`EventRow`, newest by receipt first, then by log position."""
-    if type is not None:
-        table = "events_chat_now" if type == CHAT else "events_rarer_now"
-        return reading.rows(_NEWEST.format(events=table, where="AND type = $type"), limit=limit, type=type)
-    ((reach_us,),) = reading.rows(REACH, limit=limit)
+def history(reading: Reading, *, limit: int, before: Before | None, **filters: Any) -> Rows:
+    """`EventRow`, newest by receipt first, then by log position. `filters` that are None do not filter."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    sql, place = page(before, time="received_at", tie="position")
+    tables = ["events_chat_now", "events_rarer_now"]
+    if "type" in given:
+        tables = tables[:1] if given["type"] == CHAT else tables[1:]
+    elif not given and before is None:
+        ((reach_us,),) = reading.rows(REACH, limit=limit)
+        given = {} if reach_us is None else {"since_us": reach_us}
+    where = " ".join([sql, *(_FILTERS[name] for name in given)])
     found = [
         row
-        for table in ("events_chat_now", "events_rarer_now")
-        for row in reading.rows(_NEWEST.format(events=table, where=_WITHIN_REACH), limit=limit, reach_us=reach_us or 0)
+        for events in tables
+        for row in reading.rows(_NEWEST.format(events=events, where=where), limit=limit, **given, **place)
     ]
     return sorted(found, key=lambda row: row[4:], reverse=True)[:limit]
 
@@ -101,6 +114,6 @@ READ_MODEL = ReadModel(
     settle=(COUNTS,),
     queries=(
         Query(name="events_total", row=EventsTotalRow, answer=total),
-        Query(name="events_history", row=EventRow, answer=history, parameters=("limit", "type")),
+        Query(name="events_history", row=EventRow, answer=history, parameters=("limit", "before", *_FILTERS)),
     ),
 )

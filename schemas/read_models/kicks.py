@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows
+from schemas.read_models.model import Before, Fold, Query, Reading, ReadModel, Rows, page
 from schemas.read_models.viewers import newest_names
 
 
@@ -28,6 +28,7 @@ class KicksHistoryRow(Struct, frozen=True, array_like=True):
     actor: str | None
     amount: int
     occurred_us: int
+    event_id: str
 
 
 COLUMNS = """
@@ -49,7 +50,7 @@ QUALIFY rank() OVER (ORDER BY gifted DESC) <= $limit
 """
 
 HISTORY = """
-SELECT actor, amount, epoch_us(occurred_at) FROM kicks_now WHERE user_id = $user_id
+SELECT actor, amount, epoch_us(occurred_at), event_id FROM kicks_now WHERE user_id = $user_id {page}
 ORDER BY occurred_at DESC, event_id DESC LIMIT $limit
 """
 
@@ -67,9 +68,10 @@ def top(reading: Reading, *, limit: int) -> Rows:
     return [(names[row[:2]], row[2]) for row in gifters[:limit]]
 
 
-def history(reading: Reading, *, limit: int) -> Rows:
+def history(reading: Reading, *, limit: int, before: Before | None) -> Rows:
     """`KicksHistoryRow`, newest first."""
-    return reading.rows(HISTORY, limit=limit)
+    sql, place = page(before, time="occurred_at", tie="event_id")
+    return reading.rows(HISTORY.format(page=sql), limit=limit, **place)
 
 
 READ_MODEL = ReadModel(
@@ -79,6 +81,6 @@ READ_MODEL = ReadModel(
     queries=(
         Query(name="kicks_summary", row=KicksSummaryRow, answer=summary),
         Query(name="kicks_top", row=KicksTopRow, answer=top, parameters=("limit",)),
-        Query(name="kicks_history", row=KicksHistoryRow, answer=history, parameters=("limit",)),
+        Query(name="kicks_history", row=KicksHistoryRow, answer=history, parameters=("limit", "before")),
     ),
 )

@@ -67,6 +67,21 @@ class Query(Struct, frozen=True):
     parameters: tuple[str, ...] = ()
 
 
+Before = tuple[int, Any]
+"""A place in rows that are ordered newest first: epoch microseconds, and what breaks ties in them."""
+
+
+def page(before: Before | None, *, time: str, tie: str) -> tuple[str, dict[str, Any]]:
+    """SQL and parameters for the rows after a place in the order of `time` and `tie`, both descending."""
+    if before is None:
+        return "", {}
+    at = "make_timestamptz($before_us::BIGINT)"
+    return f"AND {time} <= {at} AND ({time} < {at} OR {tie} < $before_tie)", {
+        "before_us": before[0],
+        "before_tie": before[1],
+    }
+
+
 def lately(sql: str) -> str:
     """A fold's selection, of the events that are not settled yet."""
     return re.sub(r"\bbatch\b", "recent", sql)

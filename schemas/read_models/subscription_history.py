@@ -11,7 +11,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas.read_models.model import Fold, Query, Reading, ReadModel, Rows, lately
+from schemas.read_models.model import Before, Fold, Query, Reading, ReadModel, Rows, lately, page
 
 
 class SubscriptionHistoryRow(Struct, frozen=True, array_like=True):
@@ -150,21 +150,22 @@ def _judged(row: Subscription, bought: list[Subscription]) -> Subscription:
 
 SETTLED_HISTORY = f"""
 SELECT type, platform, actor, subscriptions, epoch_us(received_at), position
-FROM subscription_history WHERE user_id = $user_id AND position NOT IN ({_SUPPRESSED})
+FROM subscription_history WHERE user_id = $user_id AND position NOT IN ({_SUPPRESSED}) {{page}}
 ORDER BY received_at DESC, position DESC LIMIT $limit
 """
 
 
-def history(reading: Reading, *, limit: int) -> Rows:
+def history(reading: Reading, *, limit: int, before: Before | None) -> Rows:
     """`SubscriptionHistoryRow`, newest by receipt first, then by log position."""
     known = reading.shared(late)
     gone = {row.position for row in known.suppressed}
     rows: Rows = [
         (row.type, row.platform, row.actor, row.subscriptions, row.received_us, row.position)
         for row in known.rows
-        if row.suppressed_at is None
+        if row.suppressed_at is None and (before is None or (row.received_us, row.position) < tuple(before))
     ]
-    settled = reading.rows(SETTLED_HISTORY, limit=limit + len(gone))
+    sql, place = page(before, time="received_at", tie="position")
+    settled = reading.rows(SETTLED_HISTORY.format(page=sql), limit=limit + len(gone), **place)
     rows += [row for row in settled if row[5] not in gone]
     return sorted(rows, key=lambda row: row[4:], reverse=True)[:limit]
 
@@ -175,5 +176,7 @@ READ_MODEL = ReadModel(
     tables=TABLES,
     fold=(Fold(into="subscription_history", kinds=KINDS, columns=COLUMNS, sql=ROWS),),
     settle=(SUPPRESSED,),
-    queries=(Query(name="subscription_history", row=SubscriptionHistoryRow, answer=history, parameters=("limit",)),),
+    queries=(
+        Query(name="subscription_history", row=SubscriptionHistoryRow, answer=history, parameters=("limit", "before")),
+    ),
 )

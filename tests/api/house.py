@@ -48,6 +48,16 @@ EMPTY: dict[str, list[tuple[Any, ...]]] = {
     "kicks_history": [],
     "events_total": [(0,)],
     "events_history": [],
+    "coins_viewer": [],
+    "loyalty_rules": [(1, 10, 100, 50, 1, 1)],
+    "song_queue": [],
+    "song_history": [],
+    "giveaway_now": [],
+    "giveaway_entries": [],
+    "giveaway_history": [],
+    "wheel_now": [(None, [], None)],
+    "wheel_history": [],
+    "gamble_history": [],
 }
 """Each query's rows for a broadcaster of whom nothing is known."""
 

@@ -22,10 +22,21 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "coins_leaderboard": [("viewer123", "kick", 450, 15320, 188)],
     "kicks_summary": [(342, 19)],
     "kicks_top": [("viewer999", 55)],
-    "kicks_history": [("viewer999", 5, US)],
+    "kicks_history": [("viewer999", 5, US, "kick:1")],
     "events_total": [(1389,)],
     "events_history": [("chat.message.sent", "twitch", "viewer1", "!watchtime", US, 9)],
+    "coins_viewer": [("Ann", "kick", "1", 45, None, 1, 10, 100, 50, 2, 3, -20, -101)],
+    "loyalty_rules": [(1, 10, 0, 50, 1, 1)],
+    "song_queue": [("Ann", "youtube", "https://youtu.be/x", None, 61.5, "r1", US, "kick")],
+    "song_history": [(None, None, None, None, "skipped", US, "streamkit:1:a", "r0")],
+    "giveaway_now": [("g", "Win", "!join", '{"subs_only":true}', US, False, "Ann", "kick", False)],
+    "giveaway_entries": [("Bob", "twitch")],
+    "giveaway_history": [("g", "Win", None, US, None, 7, None, None, "streamkit:1:b")],
+    "wheel_now": [("Luck", ["a", "b"], "c")],
+    "wheel_history": [("c", None, US, "streamkit:1:c")],
+    "gamble_history": [("Ann", "dice", "lose", 5, 0, "kick", US, "streamkit:1:d")],
 }
+EVENTS = {"limit": 51, "before": None} | dict.fromkeys(("type", "platform", "actor", "since_us", "until_us"))
 STATUS = {
     "is_live": True,
     "platforms": {
@@ -81,11 +92,88 @@ ANSWERS: dict[str, Any] = {
             "received_at": TIME,
         }
     ],
-    "song-request": [],
-    "giveaway": {"settings": None, "entries": [], "winner": None},
-    "wheel": {"title": None, "segments": [], "last_result": None},
-    "gamble": [],
+    "coins/viewer?platform=kick&username=ann": {
+        "username": "Ann",
+        "platform": "kick",
+        "id": "1",
+        "coins": 45,
+        "rank": None,
+        "earned": {
+            "chat_minute": 1,
+            "follow": 10,
+            "subscription": 100,
+            "gift": 50,
+            "kick": 2,
+            "bit": 3,
+            "adjustment": -20,
+            "gamble": -101,
+        },
+    },
+    "loyalty-rules": {"chat_minute": 1, "follow": 10, "subscription": 0, "gift": 50, "kick": 1, "bit": 1},
+    "song-request": [
+        {
+            "requester_username": "Ann",
+            "provider": "youtube",
+            "song_url": "https://youtu.be/x",
+            "platform": "kick",
+            "title": None,
+            "duration_s": 61.5,
+            "request_id": "r1",
+            "requested_at": TIME,
+        }
+    ],
+    "song-request/history": [
+        {
+            "requester_username": None,
+            "provider": None,
+            "song_url": None,
+            "title": None,
+            "outcome": "skipped",
+            "request_id": "r0",
+            "ended_at": TIME,
+        }
+    ],
+    "giveaway": {
+        "settings": {"title": "Win", "keyword": "!join", "subs_only": True},
+        "entries": [{"username": "Bob", "platform": "twitch"}],
+        "winner": {"username": "Ann", "platform": "kick", "entered": False},
+        "is_open": False,
+    },
+    "giveaway/history": [
+        {
+            "giveaway_id": "g",
+            "title": "Win",
+            "keyword": None,
+            "opened_at": TIME,
+            "ended_at": None,
+            "entries": 7,
+            "winner": None,
+        }
+    ],
+    "wheel": {"title": "Luck", "segments": ["a", "b"], "last_result": "c"},
+    "wheel/history": [{"result": "c", "actor": None, "spun_at": TIME}],
+    "gamble": [
+        {
+            "username": "Ann",
+            "game_type": "dice",
+            "outcome": "lose",
+            "bet": 5,
+            "payout": 0,
+            "platform": "kick",
+            "played_at": TIME,
+        }
+    ],
 }
+
+
+async def test_nothing_of_the_bot_yet(house: House) -> None:
+    assert (await house.get("song-request")).json["data"] == []
+    nothing: dict[str, Any] = {"settings": None, "entries": [], "winner": None, "is_open": False}
+    assert (await house.get("giveaway")).json["data"] == nothing
+    assert (await house.get("wheel")).json["data"] == {"title": None, "segments": [], "last_result": None}
+    assert (await house.get("gamble")).json["data"] == []
+    missing = await house.get("coins/viewer?platform=kick&username=nobody")
+    assert (missing.status, missing.json["error"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("route", ANSWERS)
@@ -148,25 +236,51 @@ async def test_live_without_details_says_null(house: House) -> None:
 @pytest.mark.parametrize(
     ("path", "question", "parameters"),
     [
-        ("subscriptions-history", "subscription_history", {"limit": 50}),
+        ("subscriptions-history", "subscription_history", {"limit": 51, "before": None}),
         ("coins", "coins_leaderboard", {"limit": 25}),
-        ("kicks?limit=100", "kicks_history", {"limit": 100}),
+        ("kicks?limit=100", "kicks_history", {"limit": 101, "before": None}),
         ("kicks?limit=100", "kicks_top", {"limit": 25}),
-        ("events-history", "events_history", {"limit": 50, "type": None}),
-        ("events-history?limit=1&type=no%20such", "events_history", {"limit": 1, "type": "no such"}),
-        ("events-history?type=", "events_history", {"limit": 50, "type": ""}),
+        ("events-history", "events_history", EVENTS),
+        ("events-history?limit=1&type=no%20such", "events_history", EVENTS | {"limit": 2, "type": "no such"}),
+        ("events-history?type=", "events_history", EVENTS | {"type": ""}),
+        (
+            "events-history?platform=kick&actor=Ann%20B",
+            "events_history",
+            EVENTS | {"platform": "kick", "actor": "Ann B"},
+        ),
+        ("events-history?since=1970-01-01T01:00:01.5%2B01:00", "events_history", EVENTS | {"since_us": 1_500_000}),
+        ("events-history?since=1970-01-01T01:00:01+01:00", "events_history", EVENTS | {"since_us": 1_000_000}),
+        ("events-history?until=1970-01-01T00:00:00.1234567Z", "events_history", EVENTS | {"until_us": 123_456}),
+        ("coins/viewer?platform=kick&username=Ann", "coins_viewer", {"platform": "kick", "username": "Ann"}),
+        ("song-request", "song_queue", {"limit": 10}),
+        ("song-request/history", "song_history", {"limit": 11, "before": None}),
+        ("giveaway/history", "giveaway_history", {"limit": 11, "before": None}),
+        ("wheel/history?limit=3", "wheel_history", {"limit": 4, "before": None}),
+        ("gamble", "gamble_history", {"limit": 11, "before": None}),
     ],
 )
 async def test_parameters_reach_the_question(
     house: House, path: str, question: str, parameters: dict[str, object]
 ) -> None:
-    assert (await house.get(path)).status == 200
+    assert (await house.get(path)).status in (200, 404)
     ((user_id, questions),) = house.reads.asked
     assert user_id == USER
     assert {each.name: each.parameters for each in questions}[question] == parameters
 
 
-@pytest.mark.parametrize("route", ["song-request", "gamble", "subscriptions-history", "coins", "kicks"])
+@pytest.mark.parametrize(
+    "route",
+    [
+        "song-request",
+        "song-request/history",
+        "giveaway/history",
+        "wheel/history",
+        "gamble",
+        "subscriptions-history",
+        "coins",
+        "kicks",
+    ],
+)
 async def test_every_limit_is_checked(house: House, route: str) -> None:
     assert (await house.get(f"{route}?limit=101")).status == 400
     assert (await house.get(f"{route}?limit=100")).status == 200

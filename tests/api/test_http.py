@@ -158,7 +158,7 @@ async def test_many_requests_down_one_connection_in_order(house: House) -> None:
     )
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == 20
     assert answer.count(b"HTTP/1.1 400 ") == 1
-    assert [dict(q.parameters)["limit"] for _, (q,) in house.reads.asked] == list(range(1, 21))
+    assert [dict(q.parameters)["limit"] for _, (q,) in house.reads.asked] == list(range(2, 22))
 
 
 async def test_http_1_0_and_connection_close_are_closed(house: House) -> None:

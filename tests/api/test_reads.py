@@ -13,7 +13,7 @@ async def test_kicks_end_to_end(house: House) -> None:
     house.reads.rows |= {
         "kicks_summary": [(342, 19)],
         "kicks_top": [("viewer999", 55)],
-        "kicks_history": [("viewer999", 5, GIFTED_US), (None, 7, GIFTED_US)],
+        "kicks_history": [("viewer999", 5, GIFTED_US, "kick:2"), (None, 7, GIFTED_US, "kick:1")],
     }
     reply = await house.get("kicks")
     assert reply.status == 200, reply.body
@@ -35,6 +35,7 @@ async def test_kicks_end_to_end(house: House) -> None:
             "kick_username": "streamer_name",
             "kick_user_id": "84635624",
         },
+        "next": None,
         "data": {
             "summary": {"total_kicks": 342, "gift_events": 19},
             "top_gifters": [{"username": "viewer999", "kicks": 55}],
@@ -48,7 +49,7 @@ async def test_kicks_end_to_end(house: House) -> None:
 
 async def test_times_are_the_deployments_cut_to_the_second() -> None:
     async with serving(House(), timezone=ZoneInfo("Europe/Prague")) as house:
-        house.reads.rows["kicks_history"] = [("a", 5, GIFTED_US)]
+        house.reads.rows["kicks_history"] = [("a", 5, GIFTED_US, "kick:1")]
         body = (await house.get("kicks")).json
     assert body["data"]["history"][0]["occurred_at"] == "2026-06-06T18:30:00+02:00"
     assert body["generated_at"][-6:] in ("+01:00", "+02:00")

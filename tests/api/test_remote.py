@@ -28,7 +28,7 @@ TOKEN = "a token"
 PARTITIONS = 2
 ZERO, ONE = 2, 1
 """Broadcasters whose events lie in partition 0 and in partition 1."""
-SUMMARY, HISTORY = Question("kicks_summary"), Question("kicks_history", {"limit": 5})
+SUMMARY, HISTORY = Question("kicks_summary"), Question("kicks_history", {"limit": 5, "before": None})
 
 
 class Site:

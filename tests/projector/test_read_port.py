@@ -69,7 +69,7 @@ async def test_nothing_without_the_token(port: Client, path: str, headers: dict[
 
 async def test_rows_with_the_position_they_reflect(log: MemoryLog, port: Client, projector: Projector) -> None:
     position = await put_gift(log, 5)
-    history = {"name": "kicks_history", "parameters": {"limit": 1}}
+    history = {"name": "kicks_history", "parameters": {"limit": 1, "before": None}}
     answer = await ask(port, questions=[SUMMARY, history], min_position=position, wait_s=10)
     body = await answer.json()
     assert answer.status == 200
@@ -95,7 +95,7 @@ async def test_another_partition_is_not_owned(port: Client, projector: Projector
     [
         ({"questions": [{"name": "drop_everything"}]}, "unknown_query"),
         ({"questions": [{"name": "kicks_top"}]}, "bad_parameters"),
-        ({"questions": [{"name": "kicks_history", "parameters": {"limit": "many"}}]}, "bad_parameters"),
+        ({"questions": [{"name": "kicks_history", "parameters": {"limit": "many", "before": None}}]}, "bad_parameters"),
         ({"user_id": "seven"}, "malformed"),
         ({"questions": None}, "malformed"),
     ],

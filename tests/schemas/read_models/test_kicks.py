@@ -30,7 +30,7 @@ def test_the_ranks_show_the_newest_name_and_the_history_the_one_in_the_event(ask
     earlier = event(ChatMessage(message_id="n", message="hi"), Viewer("1", "Annie"), at=-5)
     log = [renamed, gift(5, ANN, 0), earlier]
     assert asked(log, "kicks_top", limit=25) == [("Anna", 5)]
-    assert asked(log, "kicks_history", limit=25) == [("Ann", 5, T0_US)]
+    assert [row[:3] for row in asked(log, "kicks_history", limit=25)] == [("Ann", 5, T0_US)]
 
 
 def test_ties_go_by_casefolded_name_then_platform_then_id(asked: Ask) -> None:
@@ -45,4 +45,4 @@ def test_the_history_is_newest_first_and_ties_by_event_id(asked: Ask) -> None:
     first, second = gift(1, ANN, 0), gift(2, None, 0)
     log = [first, gift(3, BOB, -1), second]
     newest = [(None, 2, T0_US), ("Ann", 1, T0_US)] if second.event_id > first.event_id else []
-    assert asked(log, "kicks_history", limit=2) == newest
+    assert [row[:3] for row in asked(log, "kicks_history", limit=2)] == newest
