@@ -1,7 +1,7 @@
 """How many events a second the live fold takes, exactly once, with every read model: `python -m bench.live_fold`.
 
 A realistic mix of one partition, 2 % of it delivered twice, folded into a real file in batches of 1,000 (as it comes
-live) and of 20,000 (catching up). `--profile` prints the time of every statement.
+live) and of 20,000 (catching up). `--profile` prints the time of every statement, and what each read model costs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from projector.database import open_file
 from projector.fold import fold
 from projector.session import Session
 from schemas.event import SCHEMA_VERSION
+from schemas.read_models import READ_MODELS
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = (
@@ -39,8 +40,11 @@ KINDS = (
     "redeem",
     "update",
     "status",
+    "song",
+    "gamble",
+    "adjusted",
 )
-WEIGHTS = (800, 40, 15, 15, 10, 30, 15, 30, 5, 20, 15, 5)
+WEIGHTS = (790, 40, 15, 15, 10, 30, 15, 30, 5, 20, 15, 5, 4, 4, 2)
 
 
 def events(
@@ -126,6 +130,13 @@ def _event(rng: random.Random, index: int, broadcasters: int, viewers: int, rate
             natural = f"{platform}:{name}:{user_id}:{message_id}:pending"
         case "update":
             name, data = "livestream.metadata.updated", {"title": f"Ranked grind {index}", "category_name": "Chess"}
+        case "song":
+            name = "song.requested"
+            data = {"request_id": str(index), "song_url": "https://youtu.be/x", "provider": "youtube"}
+        case "gamble":
+            name, data = "gamble.played", {"game_type": "dice", "outcome": "win", "bet": 10, "payout": 20}
+        case "adjusted":
+            name, data = "coins.adjusted", {"amount": 25}
         case _:
             name, data = (
                 "livestream.status.updated",
@@ -135,7 +146,7 @@ def _event(rng: random.Random, index: int, broadcasters: int, viewers: int, rate
         data["expires_at"] = occurred_at + timedelta(days=30)
     return {
         "schema_version": SCHEMA_VERSION,
-        "event_id": f"{platform}:{message_id}" if platform == "twitch" else f"kick:01M{index:023d}",
+        "event_id": _event_id(kind, platform, user_id, index, message_id),
         "natural_key": natural,
         "type": name,
         "platform": platform,
@@ -145,6 +156,12 @@ def _event(rng: random.Random, index: int, broadcasters: int, viewers: int, rate
         "received_at": occurred_at + timedelta(milliseconds=300),
         "data": data,
     }
+
+
+def _event_id(kind: str, platform: str, user_id: int, index: int, message_id: uuid.UUID) -> str:
+    if kind in ("song", "gamble", "adjusted"):
+        return f"streamkit:{user_id}:{index}"
+    return f"{platform}:{message_id}" if platform == "twitch" else f"kick:01M{index:023d}"
 
 
 class Profiled(Session):
@@ -160,7 +177,7 @@ class Profiled(Session):
         try:
             return self.session.execute(sql, parameters)
         finally:
-            self.seconds[" ".join(sql.split())[:110]] += time.perf_counter() - began
+            self.seconds[sql] += time.perf_counter() - began
 
     def execute_once(self, sql: str) -> duckdb.DuckDBPyConnection:
         """As Session does."""
@@ -171,21 +188,32 @@ class Profiled(Session):
         self.session.close()
 
 
-def run(records: list[bytes], batch: int, path: Path, *, profile: bool = False) -> float:
-    """Events a second of folding `records` in batches of `batch` into a new file at `path`."""
-    session = Profiled(path) if profile else open_file(path, log_id="bench", partition=0)
+def costs(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Of the seconds by statement, what belongs to each read model."""
+    return {
+        model.name: sum(
+            spent
+            for sql, spent in seconds.items()
+            if sql in model.settle or any(sql.startswith(f"INSERT INTO {fold.into} ") for fold in model.fold)
+        )
+        for model in READ_MODELS
+    }
+
+
+def run(records: list[bytes], batch: int, session: Session) -> float:
+    """Events a second of folding `records` in batches of `batch` into the new file of `session`."""
     began = time.perf_counter()
     for start in range(0, len(records), batch):
         part = records[start : start + batch]
         fold(session, start, range(start, start + len(part)), part, start + len(part))
-    seconds = time.perf_counter() - began
-    if isinstance(session, Profiled):
-        batches = len(records) / batch
-        for sql, spent in sorted(session.seconds.items(), key=lambda item: -item[1]):
-            print(f"  {spent / batches * 1e3:8.2f} ms  {sql}")
-        print(f"  {(seconds - sum(session.seconds.values())) / batches * 1e3:8.2f} ms  outside of SQL")
-    session.close()
-    return len(records) / seconds
+    return len(records) / (time.perf_counter() - began)
+
+
+def _print_profile(seconds: Mapping[str, float], batches: float, events: int) -> None:
+    for sql, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+        print(f"  {spent / batches * 1e3:8.2f} ms a batch  {' '.join(sql.split())[:100]}")
+    for name, spent in costs(seconds).items():
+        print(f"  {spent / events * 1e6:8.2f} us an event  {name}")
 
 
 def main() -> None:
@@ -200,7 +228,11 @@ def main() -> None:
     records = list(events(options.count, broadcasters=options.broadcasters, viewers=options.viewers))
     for batch in options.batches:
         with tempfile.TemporaryDirectory() as folder:
-            rate = run(records, batch, Path(folder) / "fold.duckdb", profile=options.profile)
+            session = Profiled(Path(folder) / "fold.duckdb")
+            rate = run(records, batch, session)
+            session.close()
+        if options.profile:
+            _print_profile(session.seconds, len(records) / batch, len(records))
         print(f"live fold, batches of {batch:>6,}: {rate:>9,.0f} events/s")
 
 
