@@ -34,7 +34,8 @@ LIVE_LIMIT = 1_000
 CATCH_UP_LIMIT = 50_000
 CATCH_UP_BYTES = 32 << 20
 READ_WAIT_S = 5.0
-LONGEST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 0.04
+PAUSE_FOR_WORK = 3.0
 LONGEST_BACKOFF_S = 5.0
 
 _received = msgspec.json.Decoder(msgspec.defstruct("_Received", [("received_at", AwareTime)]))
@@ -171,8 +172,8 @@ class PartitionFold:
 
     async def _round(self, limit: int) -> int:
         """Read and fold once; how many records to ask for next. While more lies ready, batches grow: large batches
-        are cheaper by the event. Otherwise rests for about as long as the fold took, so that what comes meanwhile is
-        folded together and the fold leaves at least half a core to others."""
+        are cheaper by the event. Otherwise rests for three times as long as the fold took, so that what comes meanwhile
+        is folded together and the intake of the same process has its core: most of a small batch's cost is the batch."""
         batch = await self._log.read(EVENTS, self._file.partition, self.position, limit=limit, wait_s=READ_WAIT_S)
         if not batch.values:
             return LIVE_LIMIT
@@ -188,7 +189,7 @@ class PartitionFold:
         if len(batch.values) >= limit:
             bytes_each = max(1, sum(map(len, batch.values)) // len(batch.values))
             return max(LIVE_LIMIT, min(limit * 2, CATCH_UP_LIMIT, CATCH_UP_BYTES // bytes_each))
-        await asyncio.sleep(min(time.perf_counter() - began, LONGEST_PAUSE_S))
+        await asyncio.sleep(min(PAUSE_FOR_WORK * (time.perf_counter() - began), LONGEST_PAUSE_S))
         return LIVE_LIMIT
 
     async def _fold_or_park(self, records: Records) -> None:
