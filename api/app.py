@@ -22,12 +22,13 @@ from api.reads import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
 from api.remote import RemoteReadModels
 from api.routes import OPENAPI, READS, ROUTES, STREAM_INFO
 from api.stream_info import read_change
-from schemas.errors import Problem, Retry
+from schemas.errors import Problem
+from schemas.first_party_route import PUSH_EVENTS
 from schemas.openapi import Operation, build_document
 from streamkit import telemetry
 from streamkit.connection import SERVER
 from streamkit.directory import Directory
-from streamkit.envelope import JSON_TYPE, success_body, unavailable
+from streamkit.envelope import JSON_TYPE, success_body
 from streamkit.front import Front, Handler
 from streamkit.reads import ReadModels
 from streamkit.redis import SoftState
@@ -55,7 +56,7 @@ class ApiRoom:
         self._soft = soft
         self._timezone = timezone
         self._front = front
-        self._allowance, self._cors = front.allowance, front.cors
+        self._cors = front.cors
         told = reads.following if isinstance(reads, RemoteReadModels) else _always
         self._answers = Answers(lambda: directory.version, told)
         self._constant = {
@@ -65,11 +66,11 @@ class ApiRoom:
             "Vary": self._cors.vary,
             **self._cors.constant,
         }
-        if self._allowance.policy is not None:
-            self._constant["RateLimit-Policy"] = self._allowance.policy
+        if front.allowance.policy is not None:
+            self._constant["RateLimit-Policy"] = front.allowance.policy
         self._date = DateHeader()
         self._chosen: dict[tuple[str, str], Parameters] = {}
-        self._document = msgspec.json.encode(build_document(ROUTES))
+        self._document = msgspec.json.encode(build_document((*ROUTES, PUSH_EVENTS)))
         self._document_gzip = gzip(self._document)
 
     async def start(self) -> None:
@@ -102,23 +103,15 @@ class ApiRoom:
 
     async def _read(self, route: Read, request: web.Request) -> web.StreamResponse:
         principal, left, in_query = await self._front.admit(request, "read")
-        try:
-            chosen, min_position = self._parameters(route, request, principal.user_id)
-            key = (principal.user_id, route.path, chosen)
-            served = self._answers.fresh(key, min_position)
-            if served is None:
-                build = functools.partial(self._build, route, principal.user_id, chosen)
-                served = await self._answers.fetch(key, min_position, build)
-                telemetry.API_CACHE.labels("miss" if served.age_s is None else "stale").inc()
-            else:
-                _HIT.inc()
-        except Retry as exc:
-            problem = unavailable(exc)
-            problem.headers.update(self._allowance.headers(left))
-            raise problem from exc
-        except Problem as exc:
-            exc.headers.update(self._allowance.headers(left))
-            raise
+        chosen, min_position = self._parameters(route, request, principal.user_id)
+        key = (principal.user_id, route.path, chosen)
+        served = self._answers.fresh(key, min_position)
+        if served is None:
+            build = functools.partial(self._build, route, principal.user_id, chosen)
+            served = await self._answers.fetch(key, min_position, build)
+            telemetry.API_CACHE.labels("miss" if served.age_s is None else "stale").inc()
+        else:
+            _HIT.inc()
         return self._success(request, served, left, in_query)
 
     def _parameters(self, route: Read, request: web.Request, user_id: int) -> tuple[Parameters, int]:
@@ -189,17 +182,13 @@ class ApiRoom:
         return f"{self._date.line()}Streamkit-Position: {position}\r\n{age}{rate}\r\n".encode("ascii")
 
     async def _stream_info(self, request: web.Request) -> web.Response:
-        _, left, _ = await self._front.admit(request, "stream-info:write")
-        try:
-            await read_change(request)
-            raise Problem(
-                409,
-                "no_connected_platform",
-                "No platform is connected for writing; connect the broadcaster's account first.",
-            )
-        except Problem as exc:
-            exc.headers.update(self._allowance.headers(left))
-            raise
+        await self._front.admit(request, "stream-info:write")
+        await read_change(request)
+        raise Problem(
+            409,
+            "no_connected_platform",
+            "No platform is connected for writing; connect the broadcaster's account first.",
+        )
 
     async def _openapi(self, request: web.Request) -> web.Response:
         params.parse(OPENAPI.parameters, request.query, OPENAPI.path)

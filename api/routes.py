@@ -268,6 +268,7 @@ STREAM_INFO = Operation(
     data=answers.StreamInfo,
     example={"updated": True, "title": "Just Chatting with chat", "category": "Just Chatting"},
     body=answers.StreamInfoChange,
+    problems=("insufficient_platform_scope", "no_connected_platform", "platform_error", "outcome_unknown"),
     body_example={"title": "Just Chatting with chat", "category": "Just Chatting"},
 )
 OPENAPI = Operation(

@@ -15,13 +15,13 @@ from ingest.intake import Intake
 from ingest.webhooks import POSITION_HEADER
 from schemas.errors import Problem
 from schemas.event import utc_now
+from schemas.first_party_route import PUSH_EVENTS
 from schemas.first_party_sent import Accepted
 from streamkit.directory import Directory
 from streamkit.envelope import JSON_TYPE, success_body
 from streamkit.front import Front
 from streamkit.request_body import read_body
 
-PATH = "/ingest/v1/events"
 BODY_MAX_BYTES = 1 << 20
 
 
@@ -36,7 +36,8 @@ class FirstParty:
 
     def add_routes(self, app: web.Application) -> None:
         """Register the address."""
-        app.router.add_route("*", PATH, self._front.handler("events", ("POST", "OPTIONS"), self.events))
+        handler = self._front.handler(PUSH_EVENTS.name, PUSH_EVENTS.methods, self.events)
+        app.router.add_route("*", PUSH_EVENTS.path, handler)
 
     async def events(self, request: web.Request) -> web.Response:
         """200 once the log has all events of the body. Raises Problem, LogUnavailable, LogClosed for the front."""

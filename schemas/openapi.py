@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from schemas.answers import Failure, Success
+from schemas.answers import Failure, StreamInfoChange, Success
 from schemas.problems import PROBLEMS, ProblemKind
 
 POSITION_PATTERN = r"[0-9]{1,9}:[0-9]{1,18}"
@@ -38,8 +38,9 @@ class Operation(Struct, frozen=True, kw_only=True):
     """One path with its one method (GET also takes HEAD), as consumers read of it.
 
     `scope` None: no credentials. `data` is the type of the envelope's `data`, None: the answer has no envelope.
-    `example` is the example of `data`; `body` the struct of the request body, with `body_example`; `problems` the codes
-    with which this operation fails beside what all do.
+    `example` is the example of `data`; `body` the type of the request body, with `body_example`; `appends`: the answer
+    tells the position right after what was appended; `problems` the codes with which this operation fails beside what
+    all do.
     """
 
     path: str
@@ -51,14 +52,15 @@ class Operation(Struct, frozen=True, kw_only=True):
     parameters: tuple[Parameter, ...] = ()
     data: Any = None
     example: Any = None
-    body: type[Struct] | None = None
+    body: Any = None
     body_example: Any = None
+    appends: bool = False
     problems: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """What stands after the version in the path: a name for metrics, and of the operation."""
-        return self.path.removeprefix("/api/public/").removeprefix("v2/")
+        """The path without what the API's paths begin with: a name for metrics, and of the operation."""
+        return self.path.removeprefix("/api/public").removeprefix("/v2").removeprefix("/")
 
     @property
     def is_paged(self) -> bool:
@@ -95,8 +97,8 @@ ignored; a described one given twice is refused. Bodies above 1 KiB are compress
 
 _HEADERS: dict[str, dict[str, Any]] = {
     "Streamkit-Position": {
-        "description": "The log position this answer reflects, as `partition:position`. Send it back unchanged in "
-        "Streamkit-Min-Position to read no older state.",
+        "description": "The log position this answer reflects, or right after what the request appended, as "
+        "`partition:position`. Send it back unchanged in Streamkit-Min-Position to read no older state.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[0-9]+:[0-9]+$"},
         "example": "0:1234",
@@ -165,7 +167,6 @@ _SECURITY: list[dict[str, list[str]]] = [
 ]
 
 _BODY_PROBLEMS = ("malformed_body", "request_timeout", "body_too_large", "unsupported_media_type", "invalid_body")
-_WRITE_PROBLEMS = ("insufficient_platform_scope", "no_connected_platform", "platform_error", "outcome_unknown")
 
 
 def problem_codes(operation: Operation) -> list[str]:
@@ -177,7 +178,7 @@ def problem_codes(operation: Operation) -> list[str]:
     if operation.method == "GET":
         codes.append("invalid_parameter")
     if operation.body is not None:
-        codes += ["invalid_parameter", *_BODY_PROBLEMS, *_WRITE_PROBLEMS]
+        codes += ["invalid_parameter", *_BODY_PROBLEMS]
     return [*codes, *operation.problems]
 
 
@@ -188,15 +189,15 @@ def build_document(operations: Sequence[Operation]) -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(
         [*types, *bodies, Success, Failure], ref_template="#/components/schemas/{name}"
     )
-    for body in bodies:
-        components[body.__name__]["minProperties"] = 1  # msgspec has no word for it
+    components[StreamInfoChange.__name__]["minProperties"] = 1  # msgspec has no word for it
     components["GiveawaySettings"]["additionalProperties"] = True
-    data_schemas = iter(schemas)
+    data_schemas, body_schemas = iter(schemas), iter(schemas[len(types) :])
     envelope = components.pop("Success")
     paths: dict[str, Any] = {}
     for operation in operations:
         answer = None if operation.data is None else _enveloped(envelope, operation, next(data_schemas))
-        paths[operation.path] = {operation.method.lower(): _operation(operation, answer)}
+        body = None if operation.body is None else next(body_schemas)
+        paths[operation.path] = {operation.method.lower(): _operation(operation, answer, body)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -213,7 +214,7 @@ def build_document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-def _operation(operation: Operation, answer: dict[str, Any] | None) -> dict[str, Any]:
+def _operation(operation: Operation, answer: dict[str, Any] | None, body: dict[str, Any] | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "operationId": operation.name.replace("-", "_").replace("/", "_"),
         "tags": [operation.tag],
@@ -228,15 +229,10 @@ def _operation(operation: Operation, answer: dict[str, Any] | None) -> dict[str,
         document["parameters"] = parameters
     if operation.scope is not None:
         document["description"] += f" Needs the scope `{operation.scope}`."
-    if operation.body is not None:
+    if body is not None:
         document["requestBody"] = {
             "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": f"#/components/schemas/{operation.body.__name__}"},
-                    "example": operation.body_example,
-                }
-            },
+            "content": {"application/json": {"schema": body, "example": operation.body_example}},
         }
     document["responses"] = {"200": _success(operation, answer), **_failures(operation)}
     return document
@@ -294,6 +290,8 @@ def _success(operation: Operation, answer: dict[str, Any] | None) -> dict[str, A
     names = ["RateLimit-Policy", "RateLimit", "Cache-Control"]
     if operation.method == "GET":
         names = ["Streamkit-Position", "Age", *names]
+    elif operation.appends:
+        names = ["Streamkit-Position", *names]
     return {
         "description": operation.summary + ".",
         "headers": _header_references(names),
@@ -310,7 +308,7 @@ def _failures(operation: Operation) -> dict[str, Any]:
 
 def _failure(operation: Operation, status: int, kinds: Sequence[ProblemKind]) -> dict[str, Any]:
     names = {401: ["WWW-Authenticate"], 405: ["Allow"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, [])
-    if operation.scope is not None and status in (400, 409, 429, 503):
+    if operation.scope is not None and status not in (401, 403, 405, 417):
         names = [*names, "RateLimit-Policy", "RateLimit"]
     return {
         "description": f"{HTTPStatus(status).phrase}. " + " ".join(f"`{kind.code}`: {kind.when}" for kind in kinds),

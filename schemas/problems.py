@@ -179,7 +179,7 @@ PROBLEM_KINDS: tuple[ProblemKind, ...] = (
         503,
         "Unavailable",
         "The read models are not reachable at the moment; try again shortly.",
-        "The projector is away, or has not reached Streamkit-Min-Position within 2 seconds.",
+        "The projector is away or has not reached Streamkit-Min-Position within 2 seconds, or the log did not take the events.",
     ),
     ProblemKind(
         "outcome_unknown",

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 from msgspec import Struct
 
-from ingest.first_party import PATH
 from schemas.event import Event, decode_event
+from schemas.first_party_route import PUSH_EVENTS
 from streamkit.simulation.delivery import Delivery
 from tests.first_party import DATA
 from tests.first_party import sent as first_party
@@ -31,7 +31,7 @@ class Push(Struct, frozen=True):
 
     body: bytes
     headers: dict[str, str]
-    path: str = PATH
+    path: str = PUSH_EVENTS.path
 
 
 def pushes(seed: int, count: int, headers: dict[str, str]) -> list[Push]:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from ingest.first_party import BODY_MAX_BYTES, PATH
+from ingest.first_party import BODY_MAX_BYTES
 from schemas.control import BroadcasterRemoved, TokenRevoked, encode_control
 from schemas.errors import LogClosed, LogUnavailable
 from schemas.event import utc_now
+from schemas.first_party_route import PUSH_EVENTS
 from schemas.first_party_sent import MAX_EVENTS
 from streamkit.credentials import read_jwt
 from streamkit.log.memory import MemoryLog
@@ -24,6 +25,7 @@ from tests.samples import USER_ID
 from tests.signing import KickSigner, TwitchSigner
 from tests.wire import connected, parsed
 
+PATH = PUSH_EVENTS.path
 JSON = {"Content-Type": "application/json"}
 PARTITION = partition_of(str(USER_ID), 4)
 
@@ -84,7 +86,7 @@ def counted(name: str, **labels: str) -> float:
 async def test_an_event_is_on_the_log_before_its_200(bot: Bot) -> None:
     before = (
         counted("deliveries", platform="streamkit", outcome="event"),
-        counted("api_requests", route="events", status="200"),
+        counted("api_requests", route="ingest/v1/events", status="200"),
     )
     answer = await bot.push(spin(actor={"platform": "twitch", "id": "42", "name": "Viewer"}))
     assert position(answer) == 1
@@ -100,7 +102,7 @@ async def test_an_event_is_on_the_log_before_its_200(bot: Bot) -> None:
     assert (event.user_id, event.occurred_at) == (USER_ID, event.received_at)
     after = (
         counted("deliveries", platform="streamkit", outcome="event"),
-        counted("api_requests", route="events", status="200"),
+        counted("api_requests", route="ingest/v1/events", status="200"),
     )
     assert after == (before[0] + 1, before[1] + 1)
 
