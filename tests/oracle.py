@@ -158,7 +158,7 @@ class Oracle:
             for song in engagement.song_queue(self._of(user_id))[:limit]
         ]
 
-    def song_request_history(self, user_id: int, limit: int = 50) -> list[dict[str, Any]]:
+    def song_request_history(self, user_id: int, limit: int = 10) -> list[dict[str, Any]]:
         """`GET song-request/history`."""
         return [
             {
@@ -184,7 +184,7 @@ class Oracle:
             }
         return {"settings": None, "entries": [], "winner": None, "is_open": False}
 
-    def giveaway_history(self, user_id: int, limit: int = 50) -> list[dict[str, Any]]:
+    def giveaway_history(self, user_id: int, limit: int = 10) -> list[dict[str, Any]]:
         """`GET giveaway/history`."""
         return [
             {
@@ -205,7 +205,7 @@ class Oracle:
         wheel = engagement.wheel(self._of(user_id)) or engagement.Wheel(None, [], None)
         return wheel._asdict()
 
-    def wheel_history(self, user_id: int, limit: int = 50) -> list[dict[str, Any]]:
+    def wheel_history(self, user_id: int, limit: int = 10) -> list[dict[str, Any]]:
         """`GET wheel/history`."""
         return [
             {"result": spin.result, "actor": spin.actor, "spun_at": self._iso(spin.spun_at)}
