@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from schemas.event import Event, Platform
-from schemas.kinds import KIND_STRUCTS, KindData, Viewer
+from schemas.event import Event, Platform, first_word
+from schemas.first_party_kinds import FirstParty
+from schemas.kinds import KIND_STRUCTS, ChatMessage, KindData, Viewer
 
 T0 = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+US = 0.000_001
+"""Of a second."""
 USER = 7
 ANN, BOB, CY = Viewer("1", "Ann"), Viewer("2", "Bob"), Viewer("3", "Cy")
 
@@ -36,3 +39,25 @@ def event(
         "received_at": occurred_at + timedelta(seconds=1),
     }
     return Event(type=_KIND_OF[type(data)], platform=platform, actor=actor, data=data, **{**fields, **more})
+
+
+def pushed(
+    data: FirstParty, actor: Viewer | None = None, *, at: float = 0.0, platform: Platform = "kick", **more: Any
+) -> Event:
+    """A first-party event as the codec makes it: without actor it is of no platform, and its id is of the broadcaster."""
+    event_id = f"streamkit:{more.get('user_id', USER)}:{next(_ids):08d}"
+    platform = "streamkit" if actor is None else platform
+    return event(data, actor, at=at, platform=platform, **{"event_id": event_id, **more})
+
+
+def chat(text: str, actor: Viewer = ANN, *, by_broadcaster: bool = False, **more: Any) -> Event:
+    """A chat message as a codec makes it."""
+    message = ChatMessage(
+        message_id=f"m{next(_ids)}", message=text, first_word=first_word(text), by_broadcaster=by_broadcaster
+    )
+    return event(message, actor, **more)
+
+
+def us(at: float) -> int:
+    """Epoch microseconds of `at` seconds after T0, as rows tell times."""
+    return (T0 + timedelta(seconds=at) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
