@@ -6,21 +6,24 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 from msgspec import Struct
 
 from schemas.event import Event, decode_event
+from schemas.first_party_kinds import FIRST_PARTY_STRUCTS
 from schemas.first_party_route import PUSH_EVENTS
+from schemas.first_party_sent import BY_SOMEBODY
 from streamkit.simulation.delivery import Delivery
-from tests.first_party import DATA
-from tests.first_party import sent as first_party
 from tests.oracle import Oracle, answers, differences
 from tests.program import API, Reader, command, run
 from tests.simulated import events_of
+from tests.strategies_first_party import first_party_data
+from tests.strategies_hand import Hand
 
 PLATFORMS = ("kick", "twitch")
 DEADLINE_S = 120.0
@@ -36,15 +39,28 @@ class Push(Struct, frozen=True):
 
 def pushes(seed: int, count: int, headers: dict[str, str]) -> list[Push]:
     """`count` events of every kind in requests of one to five, with ids 0, 1, 2, … and a third of them sent twice."""
-    choose = random.Random(seed)
-    kinds = [choose.choice(sorted(DATA)) for _ in range(count)]
-    events = [first_party(kind, id=str(number)) for number, kind in enumerate(kinds)]
+    hand = Hand(random.Random(seed).randint, ids=20)
+    events = [_sent(hand, number) for number in range(count)]
     requests = []
     while events:
-        size = choose.randint(1, 5)
-        requests += [events[:size]] * choose.choice((1, 1, 2))
+        size = hand.number(1, 5)
+        requests += [events[:size]] * (2 if hand.chance(3) else 1)
         events = events[size:]
     return [Push(json.dumps(request).encode(), {"Content-Type": "application/json"} | headers) for request in requests]
+
+
+def _sent(hand: Hand, number: int) -> dict[str, Any]:
+    kind = hand.pick(tuple(FIRST_PARTY_STRUCTS))
+    data = msgspec.to_builtins(first_party_data(hand, kind))
+    data |= data.pop("settings", {})
+    data.pop("keyword_word", None)
+    event = {"id": str(number), "type": kind, "data": data}
+    if kind in BY_SOMEBODY or hand.chance(4):
+        viewer = hand.viewer()
+        event["actor"] = {"platform": hand.pick(PLATFORMS), "id": viewer.id, "name": viewer.name}
+    if not hand.chance(4):
+        event["occurred_at"] = (_now() - timedelta(seconds=hand.number(0, 600))).isoformat(timespec="seconds")
+    return event
 
 
 class Platforms:

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from streamkit.cli.simulate import story
-from tests.drill import Platforms, check_numbers, sandbox_reader
+from tests.drill import Platforms, check_answers, check_numbers, pushes, sandbox_reader
 from tests.program import Program
 from tests.services.process import free_port
 
@@ -40,3 +40,24 @@ async def test_kill_9_under_load_loses_nothing_and_counts_nothing_twice(tmp_path
             await delivering
             assert platforms.retries >= ROUNDS, "the kills came while deliveries were under way"
             await check_numbers(reader, user_id, tmp_path, sent, platforms.min_position)
+
+
+@pytest.mark.drill
+async def test_kill_9_while_a_bot_pushes_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
+    seed, count = random.randrange(1_000_000), PER_ROUND * (ROUNDS + 1)
+    print(f"seed {seed}")
+    async with aiohttp.ClientSession() as http:
+        with Program(tmp_path, "up", port=free_port(), STREAMKIT_SANDBOX="1", STREAMKIT_RATE_LIMIT="0") as up:
+            user_id, reader = sandbox_reader(http, up.url, tmp_path)
+            sent = pushes(seed, count, reader.headers)
+            bot = Platforms(http, lambda: up.url, sent)
+            pushing = asyncio.create_task(bot.deliver())
+            for number in range(ROUNDS):
+                await bot.reached((number + 1) * len(sent) // (ROUNDS + 1))
+                await asyncio.to_thread(up.kill)
+                await asyncio.to_thread(up.start)
+            await pushing
+            assert bot.retries >= ROUNDS, "the kills came while requests were under way"
+            on_log, served = await check_answers(reader, user_id, tmp_path, bot.min_position)
+            assert {event.event_id for event in on_log} == {f"streamkit:{user_id}:{number}" for number in range(count)}
+            assert served["/api/public/v2/overview"]["events"] == {"total": count}

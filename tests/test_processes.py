@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from streamkit.cli.simulate import story
 from streamkit.keys import Keys
-from tests.drill import Platforms, check_numbers, sandbox_reader
+from tests.drill import Platforms, check_answers, check_numbers, pushes, sandbox_reader
 from tests.program import Program, command, run
 from tests.services.process import free_port
 from tests.services.redis import RedisServer
@@ -72,6 +72,17 @@ async def test_deliveries_in_numbers_out(deployment: Deployment) -> None:
         platforms = Platforms(http, lambda: deployment.ingest.url, sent)
         await platforms.deliver()
         await check_numbers(reader, user_id, deployment.folder, sent, platforms.min_position, **deployment.settings)
+
+
+async def test_a_bot_pushes_to_ingest_and_reads_from_api(deployment: Deployment) -> None:
+    async with aiohttp.ClientSession() as http:
+        user_id, reader = sandbox_reader(http, deployment.api.url, deployment.folder, **deployment.settings)
+        bot = Platforms(http, lambda: deployment.ingest.url, pushes(18, 300, reader.headers))
+        await bot.deliver()
+        at_least = bot.min_position
+        on_log, served = await check_answers(reader, user_id, deployment.folder, at_least, **deployment.settings)
+        assert {event.event_id for event in on_log} == {f"streamkit:{user_id}:{number}" for number in range(300)}
+        assert served["/api/public/v2/overview"]["events"] == {"total": 300}
 
 
 async def test_every_room_answers_what_it_does_not_know_in_the_same_words(tmp_path: Path) -> None:
