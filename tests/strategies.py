@@ -101,7 +101,7 @@ _NOBODY = ("livestream.status.updated", "livestream.metadata.updated", "channel.
 def logs(draw: st.DrawFn, *, max_size: int = 30, duplicates: bool = True) -> list[Event]:
     """A log of up to `max_size` events. Without `duplicates` every event stands."""
     hand = Hand(lambda low, high: draw(st.integers(low, high)))
-    kinds, size = hand.pick(_THEMES), hand.number(0, max_size)
+    kinds, size = hand.pick(_THEMES), max(hand.number(0, max_size), hand.number(0, max_size))
     return [_event(hand, kinds, index, ids=max(4, size) if duplicates else None) for index in range(size)]
 
 
@@ -161,8 +161,8 @@ def _data(hand: Hand, kind: str, platform: PlatformName, occurred_at: datetime, 
     kick = platform == "kick"
     match kind:
         case "chat.message.sent":
-            text = hand.pick(TEXTS + CHATS) or ""
-            return ChatMessage(message_id="m", message=text, first_word=first_word(text), by_broadcaster=hand.chance(6))
+            text = hand.pick(TEXTS + 2 * CHATS) or ""
+            return ChatMessage(message_id="m", message=text, first_word=first_word(text), by_broadcaster=hand.chance(4))
         case "channel.followed":
             return Followed()
         case "channel.subscription.new":

@@ -25,10 +25,21 @@ from schemas.first_party_kinds import (
 )
 from tests.strategies_hand import PLATFORMS, Hand
 
-KEYWORDS = (None, "!join", "!JOIN", "straße", "STRASSE", "İ", "ﬁ")
+KEYWORDS = (None, "!join", "!join", "!JOIN", "straße", "STRASSE", "İ", "ﬁ")
 """Casefolding makes two of `ß`, `İ` and `ﬁ`: no `lower` finds that these are each other's."""
 
-CHATS = ("!join", "!Join now", "\u2003!join\u001cnow", "!joinnow", "now !join", "STRASSE", "straße x", "i\u0307", "FI")
+CHATS = (
+    "!join",
+    "!Join now",
+    "!JOIN",
+    "\u2003!join\u001cnow",
+    "!joinnow",
+    "now !join",
+    "STRASSE",
+    "straße x",
+    "i\u0307",
+    "FI",
+)
 """Messages that enter a giveaway, and messages that nearly do."""
 
 _TITLES = ("", "T", 'q"\\\n', "雪" * 500)
@@ -49,18 +60,18 @@ def first_party_data(hand: Hand, kind: str) -> FirstParty:
         case "song.requested":
             host = hand.pick(("youtube", "spotify", "soundcloud", "songs.example"))
             return SongRequested(
-                request_id=hand.id(),
+                request_id=hand.id(4),
                 song_url=f"https://{host}/{hand.number(1, 9)}",
                 provider=host,
                 title=hand.pick((None, *_TITLES)),
                 duration_s=hand.pick((None, 0, 212, 0.25)),
             )
         case "song.played":
-            return SongPlayed(request_id=hand.id())
+            return SongPlayed(request_id=hand.id(4))
         case "song.skipped":
-            return SongSkipped(request_id=hand.id())
+            return SongSkipped(request_id=hand.id(4))
         case "song.removed":
-            return SongRemoved(request_id=hand.id())
+            return SongRemoved(request_id=hand.id(4))
         case "song.queue_cleared":
             return SongQueueCleared()
         case "giveaway.opened":

@@ -40,7 +40,7 @@ NUDGES = (timedelta(0), timedelta(0), timedelta(microseconds=1), timedelta(micro
 class Hand:
     """Every choice of one log comes from `number(low, high)`, both ends inclusive: hypothesis draws it, or a seed.
 
-    `ids`: how many songs and giveaways there are. In some logs all happens within a few distinct moments.
+    `ids`: how many giveaways there are at most. In some logs all happens within a few distinct moments.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Hand:
     ) -> None:
         self.number = number
         self._viewer_ids = viewer_ids
-        self._ids = ids
+        self._ids = self.number(1, ids)
         crowded = self.chance(3)
         self._bases = (self.pick(BASES),) if crowded else (self.pick(BASES), self.pick(BASES))
         self._spans = SPANS[:3] if crowded else SPANS
@@ -65,9 +65,9 @@ class Hand:
     def maybe_time(self) -> datetime | None:
         return None if self.chance(8) else self.time()
 
-    def id(self) -> str:
-        """A song's or a giveaway's."""
-        return f"Id {self.number(1, self._ids)}"
+    def id(self, times: int = 1) -> str:
+        """A giveaway's; a song's, of which there are so many times as many."""
+        return f"Id {self.number(1, times * self._ids)}"
 
     def viewer(self) -> Viewer:
         return Viewer(self.pick(self._viewer_ids), self.pick(NAMES))
