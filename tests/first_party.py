@@ -1,13 +1,23 @@
-"""First-party events as a caller sends them: one of each kind, and those at the edge of what is taken."""
+"""First-party events as a caller sends them: one of each kind, those at the edge of what is taken, and what the codec
+makes of them."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from ingest.codecs.first_party import decode
 from ingest.codecs.first_party_rules import MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH
 from schemas.bounds import MAX_PRICE, MAX_QUANTITY
+from schemas.errors import Problem
+from schemas.event import Event, decode_event, encode_event
 from schemas.first_party_sent import BY_SOMEBODY
 
+NOW = datetime(2026, 6, 6, 12, 0, 0, 123456, UTC)
+USER_ID = 7
 VIEWER = {"platform": "kick", "id": "42", "name": "Viewer"}
 DATA: dict[str, dict[str, Any]] = {
     "song.requested": {"request_id": "r1", "song_url": "https://youtu.be/x", "title": "Song", "duration_s": 215},
@@ -63,3 +73,30 @@ AT_THE_BOUNDS = (
     sent("giveaway.opened", data={"title": "\x01" * 500, "keyword": "İ" * 50}),
 )
 """What is taken has to be folded, whatever it is."""
+
+
+def made(*events: dict[str, Any]) -> list[Event]:
+    """The events of one body, as they come back from the log."""
+    body = events[0] if len(events) == 1 else list(events)
+    return [decode_event(encode_event(event)) for event in decode(json.dumps(body).encode(), USER_ID, NOW)]
+
+
+def refused(body: Any) -> Problem:
+    """What the body is refused with; bytes are sent as they are."""
+    with pytest.raises(Problem) as caught:
+        decode(body if isinstance(body, bytes) else json.dumps(body).encode(), USER_ID, NOW)
+    return caught.value
+
+
+def paths(body: Any) -> list[str]:
+    """Where its mistakes are."""
+    problem = refused(body)
+    assert (problem.status, problem.code) == (422, "invalid_body")
+    assert problem.errors is not None
+    count = len(problem.errors)
+    assert problem.message.startswith(f"The body has {count} mistake")
+    for error in problem.errors:
+        assert error.keys() == {"path", "message"}
+        assert error["message"]
+        json.dumps(error, ensure_ascii=False).encode()
+    return [error["path"] for error in problem.errors]
