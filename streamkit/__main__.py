@@ -93,6 +93,8 @@ async def _parts(
     soft = await open_soft_state(settings.redis_url, log.log_id)
     stack.push_async_callback(soft.close)
     front = Front(Credentials(directory, keys), rate_limit=settings.rate_limit, cors_origins=settings.cors_origins)
+    if soft.shared and settings.rate_limit:
+        watch.start(stack, "shared rate limit", front.share(soft))
     return Parts(settings, keys, settings.internal_token or keys.internal_token, log, directory, soft, front)
 
 

@@ -6,6 +6,7 @@ What may not live here: anything that knows one route from another.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -17,8 +18,11 @@ from streamkit.cors import Cors
 from streamkit.credentials import Credentials, Principal
 from streamkit.envelope import credentials_of, problem_response, unavailable
 from streamkit.limits import Allowance
+from streamkit.redis import SoftState
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SHARE_EVERY_S = 0.1
 
 _RATE_LIMIT = web.RequestKey("rate_limit", str)
 """Of a request: the RateLimit header of its answer, whatever becomes of it."""
@@ -34,6 +38,15 @@ class Front:
         self._credentials = credentials
         self.allowance = Allowance(rate_limit)
         self.cors = Cors(cors_origins)
+
+    async def share(self, soft: SoftState) -> None:
+        """Tell other processes what clients spend here, and take what they spend there, until cancelled."""
+        soft.on_spent(lambda spent: self.allowance.charge(spent, time.monotonic()))
+        while True:
+            await asyncio.sleep(SHARE_EVERY_S)
+            spent = self.allowance.spent()
+            if spent:
+                soft.spend(spent)
 
     def handler(self, name: str, methods: tuple[str, ...] | None, answer: Handler) -> Handler:
         """The frame of a route. `name` is its metric label, `methods` what it takes, None: nothing is here.

@@ -1,7 +1,9 @@
-"""Soft state: which deliveries are known, and what the projector changed. This is the one file that imports redis.
+"""Soft state: which deliveries are known, what the projector changed, what clients spent of their rate. This is the one
+file that imports redis.
 
 Losing it loses speed and nothing else: without Redis each process remembers what it has seen itself (the fold drops
-every duplicate anyway), and changes made known elsewhere arrive by the projector's read port. So nothing here ever
+every duplicate anyway), changes made known elsewhere arrive by the projector's read port, and each process limits a
+client's rate for itself. So nothing here ever
 raises to a caller or makes one wait longer than 50 ms. Keys and channel carry the log's id: another log sees nothing.
 What may not live here: anything that has to be true.
 """
@@ -12,7 +14,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -40,6 +42,7 @@ _CANCELS = 20
 _FAILURES = (RedisError, OSError, TimeoutError)
 
 ChangeCallback = Callable[[Change], None]
+SpentCallback = Callable[[Mapping[str, int]], None]
 
 
 class SoftState(Protocol):
@@ -64,6 +67,12 @@ class SoftState(Protocol):
 
     def on_change(self, callback: ChangeCallback) -> None:
         """Call `callback` on the event loop for each published change; it must not block or raise."""
+
+    def spend(self, spent: Mapping[str, int]) -> None:
+        """Tell the other processes how many requests each client made here, in the background."""
+
+    def on_spent(self, callback: SpentCallback) -> None:
+        """Call `callback` on the event loop for what clients spent at other processes; it must not block or raise."""
 
     async def close(self) -> None:
         """End the background tasks and connections; idempotent."""
@@ -119,6 +128,7 @@ class InProcess:
     def __init__(self) -> None:
         self._known = KnownIds()
         self._callbacks: list[ChangeCallback] = []
+        self._spent_callbacks: list[SpentCallback] = []
 
     async def known(self, event_id: str) -> str | None:
         """The position, if this process stored it."""
@@ -137,15 +147,23 @@ class InProcess:
         """Hear of each change."""
         self._callbacks.append(callback)
 
+    def spend(self, spent: Mapping[str, int]) -> None:
+        """There is nobody to tell."""
+
+    def on_spent(self, callback: SpentCallback) -> None:
+        """Hear of what is spent elsewhere."""
+        self._spent_callbacks.append(callback)
+
     async def close(self) -> None:
         """Nothing to end."""
 
 
-class _Note(Struct, frozen=True):
-    """A change on the channel. A process passes over its own: it told its callbacks itself."""
+class _Note(Struct, frozen=True, omit_defaults=True):
+    """A change on the channel, or what clients spent. A process passes over its own: it knows already."""
 
     sender: str
-    change: Change
+    change: Change | None = None
+    spent: dict[str, int] = {}
 
 
 class Shared(InProcess):
@@ -204,8 +222,15 @@ class Shared(InProcess):
     def publish(self, change: Change) -> None:
         """This process's callbacks now, the others' soon."""
         super().publish(change)
+        self._tell(_Note(self._sender, change))
+
+    def spend(self, spent: Mapping[str, int]) -> None:
+        """The others soon."""
+        self._tell(_Note(self._sender, spent=dict(spent)))
+
+    def _tell(self, note: _Note) -> None:
         if self.connected:
-            self._notes.append(msgspec.json.encode(_Note(self._sender, change)))
+            self._notes.append(msgspec.json.encode(note))
             self._wake.set()
 
     async def close(self) -> None:
@@ -304,8 +329,13 @@ class Shared(InProcess):
     def _heard(self, data: bytes) -> None:
         with suppress(msgspec.MsgspecError):  # an older or newer build's note: hints may be missed
             note = msgspec.json.decode(data, type=_Note)
-            if note.sender != self._sender:
+            if note.sender == self._sender:
+                return
+            if note.change is not None:
                 super().publish(note.change)
+            if note.spent:
+                for callback in self._spent_callbacks:
+                    callback(note.spent)
 
     def _key(self, event_id: str) -> str:
         return f"{self._prefix}:known:{event_id}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 from redis.asyncio import Redis
@@ -108,6 +108,23 @@ async def test_ids_are_known_to_other_processes_of_the_log_and_to_no_other_log(r
     here.remember("kick:1", "3:42")
     assert await until_known(there, "kick:1") == "3:42"
     assert await other_log.known("kick:1") is None
+
+
+async def test_what_clients_spend_reaches_the_other_processes_alone(redis_url: str, opened: Opener) -> None:
+    here, there = await opened(redis_url, "spent"), await opened(redis_url, "spent")
+    alone = await opened(None)
+    told: dict[str, list[Mapping[str, int]]] = {"here": [], "there": [], "alone": []}
+    here.on_spent(told["here"].append)
+    there.on_spent(told["there"].append)
+    alone.on_spent(told["alone"].append)
+    async with asyncio.timeout(DEADLINE_S):
+        while not told["there"]:  # a note may come before the other one listens
+            here.spend({"skc_a": 3})
+            await asyncio.sleep(0.01)
+    alone.spend({"skc_a": 3})
+    assert told["there"][0] == {"skc_a": 3}
+    assert not told["here"]
+    assert not told["alone"]
 
 
 async def test_many_are_asked_at_once(redis_url: str, opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
