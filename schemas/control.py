@@ -1,4 +1,4 @@
-"""Events of `streamkit.control`: who the broadcasters are and who may read what. Tagged by `type`.
+"""Events of `streamkit.control`: who the broadcasters are, who may read what, what operators did. Tagged by `type`.
 
 The log holds only keyed hashes of secrets. The first record in log order for a `user_id` or a (platform, id)
 wins; the directory (streamkit/directory.py) folds them. Times are aware UTC.
@@ -90,6 +90,24 @@ class TokenRevoked(_Control, frozen=True, tag="token.revoked"):
     jti: str
 
 
+class _Commanded(_Control, frozen=True, kw_only=True):
+    by: str
+    why: str | None = None
+
+
+class DeadLettersRedriven(_Commanded, frozen=True, kw_only=True, tag="dead_letters.redriven"):
+    """What became events of these letters lies on the events log, before this record. `letters` names each as
+    `letter_key` (schemas/dead_letter.py) does, `by` who did it. The first record that names a letter stands."""
+
+    letters: tuple[str, ...]
+
+
+class DeadLettersDropped(_Commanded, frozen=True, kw_only=True, tag="dead_letters.dropped"):
+    """These letters will never be events."""
+
+    letters: tuple[str, ...]
+
+
 ControlEvent = (
     LogCreated
     | BroadcasterRegistered
@@ -101,6 +119,8 @@ ControlEvent = (
     | ClientRevoked
     | TokenIssued
     | TokenRevoked
+    | DeadLettersRedriven
+    | DeadLettersDropped
 )
 
 _encoder = msgspec.json.Encoder()

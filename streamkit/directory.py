@@ -154,8 +154,8 @@ class Directory:
 
     def _fold(self, event: control.ControlEvent) -> bool:
         match event:
-            case control.LogCreated():  # the log's business
-                return False
+            case control.LogCreated() | control.DeadLettersRedriven() | control.DeadLettersDropped():
+                return False  # the log's business, the dead letters'
             case control.BroadcasterRegistered():
                 return self._register(event)
             case control.BroadcasterRemoved():

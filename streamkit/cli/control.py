@@ -76,6 +76,8 @@ def control_key(event: control.ControlEvent) -> str:
             return f"token:{event.jti}"
         case control.LogCreated():
             return "log"
+        case control.DeadLettersRedriven() | control.DeadLettersDropped():
+            return "dead-letters"
         case _:
             return f"user:{event.user_id}"
 
