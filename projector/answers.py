@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from projector.fold import read_position, settled_before, used_in
 from projector.session import Session
@@ -20,13 +25,13 @@ RECENT = "SELECT type, count(*), min(epoch_us(occurred_at)) FROM recent WHERE us
 FOLDS = {f"{fold.into}_now": fold for model in READ_MODELS for fold in model.fold}
 
 
-@cache
+@lru_cache(4096)
 def _folds_of(sql: str) -> tuple[Fold, ...]:
     """The folds whose recent rows the statement looks at."""
     return tuple(FOLDS[word] for word in set(re.findall(r"\w+_now\b", sql)) if word in FOLDS)
 
 
-@cache
+@lru_cache(4096)
 def _narrowed(sql: str, quiet: frozenset[str]) -> str:
     """The statement without the recent rows of these folds, of which there are none."""
     for into in quiet:
@@ -61,20 +66,68 @@ class Snapshot:
         return made
 
 
-def answer(session: Session, user_id: int, questions: Sequence[Question]) -> tuple[int, list[list[Any]]]:
-    """The file's position and the rows of every question as its row structs, all of one snapshot.
+class Second(Struct, frozen=True):
+    """A second connection to the file, and how to run work beside one's own."""
 
-    Blocks. Raises KeyError for a name that is no query, duckdb.Error for parameters that do not fit.
-    """
-    session.execute("BEGIN TRANSACTION READ ONLY")
-    try:
-        position = read_position(session)
-        snapshot = Snapshot(session, user_id, position)
-        rows = []
-        for question in questions:
+    session: Session
+    run: Callable[[Callable[[], None]], Future[None]]
+
+
+class Shared:
+    """The questions of one request: whoever is free answers the next one."""
+
+    def __init__(self, user_id: int, questions: Sequence[Question]) -> None:
+        self.rows: list[list[Any]] = [[]] * len(questions)
+        self._user_id = user_id
+        self._questions = questions
+        self._next = itertools.count()
+
+    def help(self, session: Session, position: int) -> None:
+        """Answer what nobody has begun to, when `session` sees the file at `position` too."""
+        with reading(session) as found:
+            if found == position:
+                self.work(session, position)
+
+    def work(self, session: Session, position: int) -> None:
+        """Answer what nobody has begun to, in the read transaction of `session`."""
+        snapshot: Snapshot | None = None
+        while (number := next(self._next)) < len(self._questions):
+            snapshot = snapshot or Snapshot(session, self._user_id, position)
+            question = self._questions[number]
             query = QUERIES[question.name]
             parameters = {name: question.parameters[name] for name in query.parameters}
-            rows.append([query.row(*row) for row in query.answer(snapshot, **parameters)])
-        return position, rows
+            self.rows[number] = [query.row(*row) for row in query.answer(snapshot, **parameters)]
+
+
+@contextmanager
+def reading(session: Session) -> Iterator[int]:
+    """A read transaction; inside, the position of the file."""
+    session.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        yield read_position(session)
     finally:
         session.execute("COMMIT")
+
+
+def answer(
+    session: Session, second: Second | None = None, *, user_id: int, questions: Sequence[Question]
+) -> tuple[int, list[list[Any]]]:
+    """The file's position and the rows of every question as its row structs, all of one position.
+
+    Blocks. Most of a question's time is planning, which one thread does: with a `second` connection two questions are
+    answered at once. Raises KeyError for a name that is no query, duckdb.Error for parameters that do not fit.
+    """
+    shared = Shared(user_id, questions)
+    with reading(session) as position:
+        if second is None or len(questions) < 2:
+            shared.work(session, position)
+            return position, shared.rows
+        helping: Future[None] | None = None
+        with suppress(RuntimeError):  # the pool is closing: then alone
+            helping = second.run(partial(shared.help, second.session, position))
+        try:
+            shared.work(session, position)
+        finally:
+            if helping is not None and not helping.cancel():  # it has begun, and ends with the question that it is at
+                helping.result()
+    return position, shared.rows

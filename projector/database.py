@@ -7,6 +7,7 @@ a file of another log or of other versions is deleted, and the fold starts from 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import duckdb
 import msgspec
 
 from projector import fold
+from projector.answers import Second
 from projector.session import Session
 from schemas.errors import Stop
 from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, ReadModel
@@ -159,16 +161,21 @@ class Database:
         assert self._session is not None, "open() comes first"
         return work(self._session)
 
-    async def read(self, work: Callable[[Session], T]) -> T:
-        """Run `work` on a reader thread, beside the writer; waits while all readers are busy."""
+    async def read(self, work: Callable[[Session, Second | None], T]) -> T:
+        """Run `work` on a reader thread, beside the writer; waits while all readers are busy. When another one is idle,
+        `work` is lent it."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
-    def _read(self, work: Callable[[Session], T]) -> T:
-        cursor = self._cursors.get()
+    def _read(self, work: Callable[[Session, Second | None], T]) -> T:
+        cursor, idle = self._cursors.get(), None
+        with contextlib.suppress(queue.Empty):
+            idle = self._cursors.get_nowait()
         try:
-            return work(cursor)
+            return work(cursor, None if idle is None else Second(idle, self._readers.submit))
         finally:
             self._cursors.put(cursor)
+            if idle is not None:
+                self._cursors.put(idle)
 
     async def reopen(self) -> None:
         """Close the file and open it again, after an error that DuckDB does not recover from."""

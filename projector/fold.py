@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -60,7 +60,7 @@ def read_position(session: Session) -> int:
     return int(row[0])
 
 
-@cache
+@lru_cache(4096)
 def _names(sql: str) -> frozenset[str]:
     return frozenset(re.findall(r"\$([a-z]\w*)", sql))
 

@@ -10,6 +10,10 @@ ENVIRONMENT = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalExce
 """Errors that are no record's fault: the disk, the memory, DuckDB itself."""
 
 
+KEPT = 2000
+"""Parsed statements of a session: more texts than there are come only from prices that differ by broadcaster."""
+
+
 class Session:
     """Wraps a connection; used by one thread at a time."""
 
@@ -22,6 +26,8 @@ class Session:
         statement = self._parsed.get(sql)
         if statement is None:
             (statement,) = self._connection.extract_statements(sql)
+            if len(self._parsed) >= KEPT:
+                self._parsed.clear()
             self._parsed[sql] = statement
         return self._connection.execute(statement, parameters)
 

@@ -49,7 +49,7 @@ class Folded:
     def ask(self, user_id: int, name: str, **parameters: Any) -> list[Any]:
         """The rows of one named query, as its row structs; parameters left out are None."""
         parameters = dict.fromkeys(QUERIES[name].parameters) | parameters
-        return answer(self.session, user_id, [Question(name=name, parameters=parameters)])[1][0]
+        return answer(self.session, user_id=user_id, questions=[Question(name=name, parameters=parameters)])[1][0]
 
     def digest(self) -> dict[str, str]:
         """A digest of every table's content, of whatever order its rows are in; the position is left out."""
