@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from schemas.event import Event
 from schemas.kinds import ChatMessage, KicksGifted, Viewer
 from tests.projector.events import ANN, BOB, CY, T0, event
@@ -46,3 +48,16 @@ def test_the_history_is_newest_first_and_ties_by_event_id(asked: Ask) -> None:
     log = [first, gift(3, BOB, -1), second]
     newest = [(None, 2, T0_US), ("Ann", 1, T0_US)] if second.event_id > first.event_id else []
     assert [row[:3] for row in asked(log, "kicks_history", limit=2)] == newest
+
+
+def test_a_page_of_the_history_begins_after_its_place(asked: Ask) -> None:
+    log = [gift(1, ANN, 0), gift(2, None, 0), gift(3, BOB, 5)]
+    newest = asked(log, "kicks_history", limit=25)
+    assert [row[1] for row in newest] == [3, 2, 1]
+    for number, (_, _, occurred_us, event_id) in enumerate(newest, 1):
+        assert asked(log, "kicks_history", limit=25, before=(occurred_us, event_id)) == newest[number:]
+
+
+def test_pages_of_the_history_while_kicks_are_given(walked: Callable[..., None]) -> None:
+    log = [gift(number, ANN if number % 2 else None, number // 3) for number in range(7)]
+    walked(log, "kicks_history", 2, 3, [gift(1, BOB, 9 + number) for number in range(5)])

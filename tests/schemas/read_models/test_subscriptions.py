@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -107,6 +108,23 @@ def test_the_history_is_newest_received_first_without_what_does_not_count(asked:
         ("channel.subscription.gifts", "twitch", None, 5),
     ]
     assert [row[5] for row in asked(log, "subscription_history", in_order=True, limit=2)] == [1, 3]
+
+
+def test_a_page_of_the_history_begins_after_its_place_without_what_does_not_count(asked: Ask) -> None:
+    log = [twitch(SubscriptionGifts(count=2)), shared(3), twitch(SubscriptionNew(), at=5), shared(6, actor=BOB)]
+    log.append(twitch(SubscriptionNew(), CY, at=6))  # received with the one before: the log decides
+    newest = asked(log, "subscription_history", in_order=True, limit=50)
+    assert [row[5] for row in newest] == [4, 3, 2, 0]
+    for number, row in enumerate(newest, 1):
+        page = asked(log, "subscription_history", in_order=True, limit=2, before=row[4:])
+        assert page == newest[number : number + 2]
+
+
+def test_pages_of_the_history_while_viewers_subscribe(walked: Callable[..., None]) -> None:
+    log = [twitch(SubscriptionNew(), Viewer(str(number), "x"), at=number // 3) for number in range(7)]
+    log.append(shared(1, months=1))
+    arriving = [twitch(SubscriptionGifts(count=1), at=9 + number) for number in range(5)]
+    walked(log, "subscription_history", 4, 5, arriving)
 
 
 # ---------------------------------------------------------------------- active
