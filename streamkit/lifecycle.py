@@ -8,6 +8,7 @@ not live here: anything that knows a room.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import errno
 import gc
 import os
@@ -94,6 +95,7 @@ def spare_what_stands() -> None:
     """
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # else what extension modules hold in cycles is told of as leaked when they are unloaded
     gc.set_threshold(*COLLECT_AT)
 
 
