@@ -9,11 +9,12 @@ import pytest
 
 from ingest import parking
 from ingest.parking import DeadLetterBox
-from schemas.dead_letter import DeadLetter, decode_dead_letter, encode_dead_letter
+from schemas.control import DeadLettersDropped, DeadLettersRedriven, encode_control
+from schemas.dead_letter import DeadLetter, decode_dead_letter, encode_dead_letter, letter_key
 from schemas.errors import LogUnavailable, ParkReason
 from schemas.event import utc_now
 from streamkit.log.memory import MemoryLog
-from streamkit.log.protocol import DEAD_LETTERS, Appended, Record
+from streamkit.log.protocol import CONTROL, DEAD_LETTERS, Appended, Record
 from tests.unreadable import UNREADABLE
 
 
@@ -112,6 +113,59 @@ async def test_letters_of_the_fold_and_of_newer_builds_count_their_bytes() -> No
     failed = encode_dead_letter(letter(1, "fold_failed"))
     await log.append(DEAD_LETTERS, [Record("k", failed), Record("k", failed), Record("k", b"[]")])
     assert (await box(log)).bytes_kept == 2 * len(failed) + 2
+
+
+async def closed(log: MemoryLog, *letters: DeadLetter, dropped: bool = False) -> None:
+    """An operator redrives or drops these letters."""
+    kind = DeadLettersDropped if dropped else DeadLettersRedriven
+    event = kind(at=utc_now(), by="a test", letters=tuple(letter_key(one) for one in letters))
+    await log.append(CONTROL, [Record("dead-letters", encode_control(event))])
+
+
+async def test_what_lies_before_the_oldest_open_letter_is_room_again() -> None:
+    log = MemoryLog()
+    size = len(encode_dead_letter(letter(100)))
+    letters = await box(log, max_bytes=3 * size)
+    for number in range(3):
+        await letters.park(letter(100 + number))
+    await closed(log, letter(101))
+    assert await letters.park(letter(103)) == "dropped"  # a full topic would lose its oldest record, which is open
+    await closed(log, letter(100), dropped=True)
+    assert await letters.park(letter(103)) == "parked"
+    assert await letters.park(letter(104)) == "parked"
+    assert await letters.park(letter(105)) == "dropped"
+    await closed(log, letter(102), letter(103), letter(104))
+    other = await box(log, max_bytes=3 * size)
+    assert await other.park(letter(105)) == "parked"
+    assert await letters.park(letter(106)) == "parked"
+    assert letters.bytes_kept == 2 * size
+
+
+async def test_an_unknown_broadcasters_letters_are_free_again_when_they_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parking, "MAX_PER_UNKNOWN_BROADCASTER", 2)
+    log = MemoryLog()
+    letters = await box(log)
+    for number in range(2):
+        await letters.park(letter(number, "unknown_broadcaster", "1"))
+    assert await letters.park(letter(2, "unknown_broadcaster", "1")) == "dropped"
+    await closed(log, letter(1, "unknown_broadcaster", "1"))
+    await closed(log, letter(1, "unknown_broadcaster", "1"), dropped=True)  # once more: the first stands
+    for one in (letters, await box(log)):
+        assert await one.park(letter(1, "unknown_broadcaster", "1")) == "already_parked"
+    assert await letters.park(letter(3, "unknown_broadcaster", "1")) == "parked"
+    for one in (letters, await box(log)):
+        assert await one.park(letter(4, "unknown_broadcaster", "1")) == "dropped"
+
+
+async def test_records_of_the_control_topic_that_mean_nothing_here_free_nothing() -> None:
+    log = MemoryLog()
+    letters = await box(log, max_bytes=len(encode_dead_letter(letter(1))))
+    await letters.park(letter(1))
+    await log.append(CONTROL, [Record("1", value) for value in UNREADABLE])
+    await closed(log, letter(1, "malformed"))
+    assert await letters.park(letter(2)) == "dropped"
 
 
 class Slow(MemoryLog):
