@@ -130,13 +130,17 @@ class Reader:
             "Authorization": f"Bearer {issued['jwt']}",
         }
 
-    async def get(self, path: str, *, at_least: str | None = None) -> Any:
+    async def get(self, path: str, *, at_least: str | None = None, **query: str) -> Any:
         """The `data` of `GET /api/public/v2/PATH`, as of a delivery's Streamkit-Position or later."""
+        return (await self.document(path, at_least=at_least, **query))["data"]
+
+    async def document(self, path: str, *, at_least: str | None = None, **query: str) -> Any:
+        """The whole answer: `data` in its envelope."""
         headers = self.headers if at_least is None else {**self.headers, "Streamkit-Min-Position": at_least}
-        async with self._http.get(self.url + API + path, headers=headers) as answer:
+        async with self._http.get(self.url + API + path, headers=headers, params=query) as answer:
             document = await answer.json()
             assert answer.status == 200, document
-            return document["data"]
+            return document
 
     async def status(self, path: str = "overview") -> int:
         """The status of a GET."""
