@@ -24,6 +24,7 @@ from streamkit.cli.control import opened_accounts
 from streamkit.cli.demo_view import Access, DemoView
 from streamkit.cli.served import Output, run_served
 from streamkit.cli.simulate import report
+from streamkit.credentials import SCOPES
 from streamkit.issuing import issue_client, issue_token
 from streamkit.keys import keys_of
 from streamkit.lifecycle import Start, Watch, run_until_signalled
@@ -99,7 +100,7 @@ async def _issue_access(settings: Settings) -> Access:
     keys = keys_of(settings, create=True)
     async with opened_accounts(settings) as accounts:
         user_id = await register_sandbox(accounts.log, accounts.directory)
-        client = issue_client(keys, user_id, ("read", "stream-info:write"), at=utc_now())
+        client = issue_client(keys, user_id, SCOPES, at=utc_now())
         token = issue_token(
             keys,
             user_id=user_id,

@@ -188,6 +188,11 @@ def test_the_curl_line_of_the_demo_works_when_pasted_and_ctrl_c_ends_it(tmp_path
         next(line for line in demo.stdout if line.startswith("ready"))
         asked = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True, timeout=10)
         assert '"ok":true' in asked.stdout
+        push = curl.strip().replace("/api/public/v2/overview", "/ingest/v1/events")
+        spin = {"id": "1", "type": "wheel.spun", "data": {"result": "Hydrate"}}
+        body = f"-H 'Content-Type: application/json' -d '{json.dumps(spin)}'"
+        pushed = subprocess.run(["sh", "-c", f"{push} {body}"], capture_output=True, text=True, check=True, timeout=10)
+        assert '"accepted":1' in pushed.stdout, "a bot can be tried on the demo"
         demo.send_signal(signal.SIGINT)
         _, complaints = demo.communicate(timeout=15)
         assert (demo.returncode, complaints) == (0, "")
