@@ -95,7 +95,9 @@ def spare_what_stands() -> None:
     """
     gc.collect()
     gc.freeze()
-    atexit.register(gc.unfreeze)  # else what extension modules hold in cycles is told of as leaked when they are unloaded
+    atexit.register(
+        gc.unfreeze
+    )  # else what extension modules hold in cycles is told of as leaked when they are unloaded
     gc.set_threshold(*COLLECT_AT)
 
 
