@@ -156,7 +156,8 @@ async def _serve(stack: AsyncExitStack, parts: Parts, app: web.Application, plac
     server = await lifecycle.serve(app, place.host, place.port)
     stack.push_async_callback(server.close)
     stack.callback(health.drain)
-    stack.enter_context(addresses.announced(parts.settings.data_dir, place.rooms, server.url))
+    process = addresses.Process(place.rooms, server.url, parts.keys.key_ids)
+    stack.enter_context(addresses.announced(parts.settings.data_dir, process))
     lifecycle.spare_what_stands()
     return server.url
 

@@ -44,6 +44,11 @@ class Keys:
             internal_token="ski_" + _urlsafe(_derive(secret_key, "internal-token")),
         )
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The keys that are known here: the present one, and the previous one where there is."""
+        return tuple(self._jwt)
+
     def jwt_key(self, kid: str) -> bytes | None:
         """The 32-byte HMAC key that a JWT's `kid` names; None when this deployment has no such key."""
         return self._jwt.get(kid)

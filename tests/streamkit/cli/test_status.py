@@ -8,11 +8,14 @@ from pathlib import Path
 
 import aiohttp
 
+from schemas.event import encode_event
+from schemas.first_party_kinds import WheelSpun
 from streamkit.cli.simulate import story
 from streamkit.log import open_log
 from streamkit.log.protocol import CONTROL, DEAD_LETTERS, EVENTS, Record
 from streamkit.simulation.sender import send
 from tests.program import Program, command, run
+from tests.projector.events import ANN, pushed
 from tests.services.process import free_port
 from tests.unreadable import UNREADABLE
 
@@ -63,5 +66,32 @@ async def test_up_on_a_port_of_its_own_is_found_and_told(tmp_path: Path) -> None
         assert told["lag_events"] == 0
         assert all(told["last_event_at"].values())
         assert up.url in run(tmp_path, "status").stdout
+        await asyncio.to_thread(_with_another_key, tmp_path, up.url)
         up.kill()
     assert up.url not in run(tmp_path, "status").stdout
+
+
+def _with_another_key(folder: Path, url: str) -> None:
+    """The folder's processes are known to run; of an address alone nothing is known but that something answers."""
+    other = {"STREAMKIT_INTERNAL_TOKEN": "another-token"}
+    here = [room for room in command(folder, "status", **other)["rooms"] if room["url"] == url]
+    assert {room["room"]: (room["up"], room["status"]) for room in here} == dict.fromkeys(
+        ("ingest", "projector", "api"), (True, "ready")
+    )
+    assert all("the internal token differs" in room["reasons"][0] for room in here)
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    there = [room for room in command(elsewhere, "status", "--at", url, **other)["rooms"] if room["url"] == url]
+    assert {room["up"] for room in there} == {None}
+    ours = {"STREAMKIT_SECRET_KEY": command(folder, "settings", "--show", "STREAMKIT_SECRET_KEY")["value"]}
+    there = [room for room in command(elsewhere, "status", "--at", url, **ours)["rooms"] if room["url"] == url]
+    assert {room["status"] for room in there} == {"ready"}
+
+
+async def test_what_a_bot_pushes_hides_no_webhook_that_is_dead(tmp_path: Path) -> None:
+    log = await open_log("sqlite:", data_dir=tmp_path / "data")
+    spun = pushed(WheelSpun(result="Hydrate"), ANN, platform="twitch")
+    await log.append(EVENTS, [Record("1", encode_event(spun))])
+    await log.close()
+    told = await asyncio.to_thread(command, tmp_path, "status")
+    assert told["last_event_at"] == {"kick": None, "twitch": None, "streamkit": spun.received_at.isoformat()}

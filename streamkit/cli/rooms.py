@@ -1,0 +1,84 @@
+"""Which rooms are up: every address where one may be is asked for its readiness."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from schemas.errors import BadSettings
+from streamkit.addresses import DEFAULT_API_URL, DEFAULT_INGEST_URL, DEFAULT_PROJECTOR_URL, announced_processes
+from streamkit.keys import keys_of
+from streamkit.settings import Settings
+
+ROOMS = ("ingest", "projector", "api")
+_PROBE_S = 2.0
+_KEY_DIFFERS = (
+    "up, but the internal token differs: give this command the STREAMKIT_SECRET_KEY "
+    "(or STREAMKIT_INTERNAL_TOKEN) of the services"
+)
+_NO_ROOMS_TOLD = "something answers there, and does not say which rooms it serves: the internal token differs"
+
+
+async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dict[str, Any]:
+    """`rooms`, and of the projectors that answer `positions`, `lag_events` and `lag_s` (None: none answers).
+
+    Of a room, `up` is None when something answers that may be it. Waits 2 s at most; does not raise.
+    """
+    try:
+        token = settings.internal_token or keys_of(settings, create=False).internal_token
+    except BadSettings:
+        token = None
+    processes = {process.url: process.rooms for process in announced_processes(settings.data_dir)}
+    urls = dict.fromkeys((*processes, *further_urls, *_usual(settings)))
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PROBE_S)) as http:
+        probed = await asyncio.gather(*(_probe(http, url, token) for url in urls))
+    answers = [answer for answer in probed if answer is not None]
+    rooms = [_up(room, answer) for room in ROOMS for answer in answers if room in answer["rooms"]]
+    silent = [answer for answer in answers if not answer["rooms"]]
+    rooms += [
+        _up(room, answer, reasons=[_KEY_DIFFERS])
+        for room in ROOMS
+        for answer in silent
+        if room in processes.get(answer["url"], ())
+    ]
+    elsewhere = next((answer["url"] for answer in silent if answer["url"] not in processes), None)
+    seen = {entry["room"] for entry in rooms}
+    rooms += [_not_seen(room, elsewhere) for room in ROOMS if room not in seen]
+    folding = [answer for answer in answers if "positions" in answer]
+    return {
+        "rooms": rooms,
+        "positions": {p: position for answer in folding for p, position in answer["positions"].items()} or None,
+        "lag_events": sum(answer["lag_events"] for answer in folding) if folding else None,
+        "lag_s": max(answer["lag_s"] for answer in folding) if folding else None,
+    }
+
+
+def _usual(settings: Settings) -> tuple[str, ...]:
+    own = (f"http://{settings.host}:{settings.port}",) if settings.port else ()
+    return (DEFAULT_API_URL, DEFAULT_INGEST_URL, *(settings.projector_urls or (DEFAULT_PROJECTOR_URL,)), *own)
+
+
+def _up(room: str, answer: dict[str, Any], reasons: Sequence[str] = ()) -> dict[str, Any]:
+    told = {"status": answer["status"], "url": answer["url"], "reasons": list(reasons or answer["reasons"])}
+    return {"room": room, "up": True, **told}
+
+
+def _not_seen(room: str, elsewhere: str | None) -> dict[str, Any]:
+    if elsewhere is None:
+        return {"room": room, "up": False, "status": None, "url": None, "reasons": []}
+    return {"room": room, "up": None, "status": None, "url": elsewhere, "reasons": [_NO_ROOMS_TOLD]}
+
+
+async def _probe(http: aiohttp.ClientSession, url: str, token: str | None) -> dict[str, Any] | None:
+    """None when no StreamKit answers there."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        async with http.get(f"{url}/readyz", headers=headers) as answer:
+            told = msgspec.json.decode(await answer.read())
+            return {"url": url, "rooms": (), "reasons": (), **told} if "status" in told else None
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, TypeError):
+        return None
