@@ -16,7 +16,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from schemas.errors import Retry
-from streamkit import addresses, lifecycle
+from streamkit import addresses, lifecycle, telemetry
 from streamkit.cli.accounts import accounts
 from streamkit.cli.common import command_settings, json_option, opened_log, run_program
 from streamkit.cli.credentials import credentials
@@ -28,7 +28,7 @@ from streamkit.cli.settings import settings as settings_command
 from streamkit.cli.simulate import simulate
 from streamkit.cli.status import status
 from streamkit.cli.tokens import tokens
-from streamkit.credentials import Credentials
+from streamkit.credentials import Credentials, other_key
 from streamkit.directory import Directory
 from streamkit.front import Front
 from streamkit.health import Progress, Readiness, add_health_routes
@@ -92,6 +92,9 @@ async def _parts(
     await directory.ready()
     soft = await open_soft_state(settings.redis_url, log.log_id)
     stack.push_async_callback(soft.close)
+    other = other_key(directory, keys)
+    if other is not None:
+        telemetry.warn("credentials.made_with_another_key", key_id=other, own_key_id=keys.key_id)
     front = Front(Credentials(directory, keys), rate_limit=settings.rate_limit, cors_origins=settings.cors_origins)
     if soft.shared and settings.rate_limit:
         watch.start(stack, "shared rate limit", front.share(soft))
@@ -200,6 +203,19 @@ def _soft_reasons(soft: SoftState) -> Callable[[], list[str]]:
     return lambda: [] if soft.connected else ["Redis is away: duplicates are known from the fold alone."]
 
 
+def _key_reasons(parts: Parts) -> Callable[[], list[str]]:
+    def reasons() -> list[str]:
+        other = other_key(parts.directory, parts.keys)
+        if other is None:
+            return []
+        return [
+            f"The newest client was made with the secret key {other}, and this process has {parts.keys.key_id}: clients "
+            "of that key are refused. Set STREAMKIT_SECRET_KEY (or STREAMKIT_SECRET_KEY_PREVIOUS) to it, or revoke them."
+        ]
+
+    return reasons
+
+
 def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
     """All rooms in one process, on one port."""
     keys = keys_of(settings, create=True)
@@ -212,7 +228,8 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
         app = web.Application()
         api.add_routes(app)
         ingest.add_routes(app)
-        health = _Health(_soft_reasons(parts.soft), ingest.readiness, api.readiness, projector=projector)
+        reasons = (_key_reasons(parts), _soft_reasons(parts.soft), ingest.readiness, api.readiness)
+        health = _Health(*reasons, projector=projector)
         return await _serve(stack, parts, app, place, health)
 
     return start
@@ -226,7 +243,8 @@ def _start_ingest(settings: Settings, place: Place, watch: Watch) -> Start:
         room = await _ingest(stack, parts)
         app = web.Application()
         room.add_routes(app)
-        return await _serve(stack, parts, app, place, _Health(_soft_reasons(parts.soft), room.readiness))
+        health = _Health(_key_reasons(parts), _soft_reasons(parts.soft), room.readiness)
+        return await _serve(stack, parts, app, place, health)
 
     return start
 
@@ -260,7 +278,7 @@ def _start_api(settings: Settings, place: Place, watch: Watch) -> Start:
         room = await _api(stack, parts, reads)
         app = web.Application()
         room.add_routes(app)
-        return await _serve(stack, parts, app, place, _Health(room.readiness))
+        return await _serve(stack, parts, app, place, _Health(_key_reasons(parts), room.readiness))
 
     return start
 

@@ -53,6 +53,17 @@ class Claims(Struct, frozen=True):
     exp: int
 
 
+def other_key(directory: Directory, keys: Keys) -> str | None:
+    """The id of the key that the newest client's secret was made with, when it is none of `keys`; else None.
+
+    What is issued with `keys` would be refused by the services that this client knows, and the other way about.
+    """
+    newest = next((client for client in reversed(list(directory.clients())) if not client.revoked), None)
+    if newest is None or newest.secrets[0].key_id in keys.key_ids:
+        return None
+    return newest.secrets[0].key_id
+
+
 class _Verified(Struct, frozen=True):
     principal: Principal
     until: float

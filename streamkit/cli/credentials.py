@@ -8,12 +8,15 @@ from typing import Any
 import click
 
 from schemas.control import ClientRevoked
+from schemas.errors import BadSettings
 from schemas.event import utc_now
+from streamkit.addresses import announced_processes
 from streamkit.cli.common import Failure, emit, json_option, run, table
 from streamkit.cli.control import Accounts, opened_accounts, scope_list
+from streamkit.credentials import other_key
 from streamkit.directory import Client
 from streamkit.issuing import issue_client, issue_token, parse_scopes, rotate_secret
-from streamkit.keys import Keys, keys_of
+from streamkit.keys import Keys, keys_of, load_secret_key
 from streamkit.settings import Settings
 
 DEFAULT_SCOPES = "read stream-info:write"
@@ -192,15 +195,28 @@ def deployment_keys(settings: Settings, accounts: Accounts) -> Keys:
     """The keys to issue with; made, as `up` would, when the log is in the same folder: one on Kafka is shared by
     machines that have no folder in common, so there the key has to be given.
 
-    A word on stderr when the log's clients were made with another key, since the services then may not know what is
-    issued here. Raises BadSettings.
+    Raises BadSettings when the services that run on this folder, or those that know the log's newest client, have
+    another key: they would refuse whatever is issued here.
     """
+    services = announced_processes(settings.data_dir)
+    at_hand = settings.secret_key or load_secret_key(settings.data_dir)
+    if at_hand is None and (services or any(not client.revoked for client in accounts.directory.clients())):
+        raise BadSettings(
+            "The services of this log have a secret key that this command lacks, and would refuse what is issued with "
+            "another: set STREAMKIT_SECRET_KEY to theirs."
+        )
     keys = keys_of(settings, create=settings.log_url == "sqlite:")
-    newest = next(reversed(list(accounts.directory.clients())), None)
-    if newest is not None and keys.jwt_key(newest.secrets[0].key_id) is None:
-        click.echo(
-            "streamkit: the clients on this log were made with another secret key than this command's; "
-            "what it issues is good only where the services have this one (STREAMKIT_SECRET_KEY).",
-            err=True,
+    for service in services:
+        if keys.key_id not in service.key_ids:
+            raise BadSettings(
+                f"StreamKit at {service.url} has another secret key than this command, and would refuse what is issued "
+                "here: set STREAMKIT_SECRET_KEY to its key."
+            )
+    other = other_key(accounts.directory, keys)
+    if other is not None:
+        raise BadSettings(
+            f"The newest client on this log was made with the secret key {other}, and this command has {keys.key_id}: "
+            "set STREAMKIT_SECRET_KEY to the key of the services. If the key was changed for good, set the old one as "
+            "STREAMKIT_SECRET_KEY_PREVIOUS, or revoke the clients that were made with it."
         )
     return keys

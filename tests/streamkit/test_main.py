@@ -116,6 +116,17 @@ def test_the_secret_key_is_made_for_the_owner_alone(tmp_path: Path) -> None:
         assert [file.stat().st_mode & 0o777 for file in secret] == [0o600]
 
 
+def test_a_key_that_is_not_the_one_of_the_logs_clients_is_warned_of(tmp_path: Path) -> None:
+    command(tmp_path, "accounts", "add", "--name", "Streamer")
+    command(tmp_path, "credentials", "issue", "--user-id", "1")
+    with Program(tmp_path, "up", STREAMKIT_SECRET_KEY=KEY) as up:
+        told = command(tmp_path, "status", STREAMKIT_SECRET_KEY=KEY)
+        room = next(room for room in told["rooms"] if room["url"] == up.url)
+        assert room["status"] == "degraded"
+        assert "The newest client was made with the secret key skk_" in room["reasons"][0]
+        assert "credentials.made_with_another_key" in up.output()
+
+
 def test_the_demo_ends_by_itself_with_exit_0_and_the_same_numbers_on_both_sides(tmp_path: Path) -> None:
     ran = run(tmp_path, "demo", "--seconds", "3", "--port", "0")
     assert ran.returncode == 0, ran.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import BadSettings
+from streamkit.addresses import Process, announced
 from streamkit.cli.accounts import accounts
 from streamkit.cli.control import Accounts
 from streamkit.cli.credentials import credentials, deployment_keys
@@ -73,11 +74,41 @@ async def test_for_a_log_on_kafka_the_key_has_to_be_given(tmp_path: Path) -> Non
     await own.log.close()
 
 
-def test_another_key_than_the_logs_clients_have_is_pointed_at(folder: Path) -> None:
-    issue(folder)
-    ran = run(folder, "issue", "--user-id", "1", "--json", STREAMKIT_SECRET_KEY="B" * 43 + "=")
-    assert ran.exit_code == 0
-    assert "another secret key" in ran.err
+OTHER_KEY = "B" * 43 + "="
+
+
+def test_nothing_is_issued_with_another_key_than_the_newest_client_has(folder: Path) -> None:
+    first = issue(folder)
+    other = {"STREAMKIT_SECRET_KEY": OTHER_KEY}
+    for arguments in (("issue", "--user-id", "1"), ("rotate", "--client-id", first["client_id"])):
+        ran = run(folder, *arguments, **other)
+        assert (ran.exit_code, ran.out) == (2, "")
+        assert "The newest client on this log was made with the secret key skk_" in ran.err
+    key = (folder / "data" / "secret_key").read_text().strip()
+    assert run(folder, "issue", "--user-id", "1", **other, STREAMKIT_SECRET_KEY_PREVIOUS=key).exit_code == 0
+    assert "newest client" in run(folder, "issue", "--user-id", "1").err, "the old key is no longer the deployment's"
+
+
+def test_revoked_clients_hold_nobody_to_their_key(folder: Path) -> None:
+    run(folder, "revoke", "--client-id", issue(folder)["client_id"])
+    assert run(folder, "issue", "--user-id", "1", STREAMKIT_SECRET_KEY=OTHER_KEY).exit_code == 0
+
+
+def test_no_second_key_is_made_beside_that_of_the_services(folder: Path) -> None:
+    assert run(folder, "issue", "--user-id", "1", STREAMKIT_SECRET_KEY=OTHER_KEY).exit_code == 0
+    ran = run(folder, "issue", "--user-id", "1")
+    assert (ran.exit_code, ran.out) == (2, "")
+    assert "set STREAMKIT_SECRET_KEY to theirs" in ran.err
+    assert load_secret_key(folder / "data") is None
+
+
+def test_the_key_of_what_runs_on_the_folder_is_wanted_before_there_is_any_client(folder: Path) -> None:
+    with announced(folder / "data", Process(("up",), "http://127.0.0.1:1", ("skk_0123456789ab",))):
+        assert "set STREAMKIT_SECRET_KEY to theirs" in run(folder, "issue", "--user-id", "1").err
+        ran = run(folder, "issue", "--user-id", "1", STREAMKIT_SECRET_KEY=OTHER_KEY)
+    assert (ran.exit_code, ran.out) == (2, "")
+    assert "StreamKit at http://127.0.0.1:1 has another secret key" in ran.err
+    assert load_secret_key(folder / "data") is None
 
 
 @pytest.mark.parametrize(
