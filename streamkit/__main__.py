@@ -35,7 +35,6 @@ from streamkit.health import Progress, Readiness, add_health_routes
 from streamkit.keys import Keys, keys_of
 from streamkit.lifecycle import Start, Watch, run_until_signalled
 from streamkit.log.protocol import EVENTS, EventLog
-from streamkit.redis import SoftState, open_soft_state
 from streamkit.settings import Settings, check_listen
 from streamkit.simulation.sandbox import register_sandbox
 from streamkit.simulation.signing import SANDBOX_TWITCH_SECRET, sandbox_kick_public_key
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from ingest.app import IngestRoom
     from projector.run import Projector
     from streamkit.reads import ReadModels
+    from streamkit.redis import SoftState
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,6 +83,8 @@ class Parts(Struct, frozen=True):
 async def _parts(
     stack: AsyncExitStack, settings: Settings, keys: Keys, watch: Watch, *, takes_deliveries: bool = False
 ) -> Parts:
+    from streamkit.redis import open_soft_state
+
     log = await stack.enter_async_context(opened_log(settings))
     directory = Directory()
     if settings.sandbox and takes_deliveries:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -18,7 +19,9 @@ from streamkit.cors import Cors
 from streamkit.credentials import Credentials, Principal
 from streamkit.envelope import credentials_of, problem_response, unavailable
 from streamkit.limits import Allowance
-from streamkit.redis import SoftState
+
+if TYPE_CHECKING:
+    from streamkit.redis import SoftState
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

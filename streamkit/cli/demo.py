@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import click
@@ -21,7 +22,6 @@ from schemas.event import utc_now
 from streamkit import telemetry
 from streamkit.cli.common import json_option
 from streamkit.cli.control import opened_accounts
-from streamkit.cli.demo_view import Access, DemoView
 from streamkit.cli.served import Output, run_served
 from streamkit.cli.simulate import report
 from streamkit.credentials import SCOPES
@@ -33,6 +33,9 @@ from streamkit.simulation.delivery import Delivery
 from streamkit.simulation.sandbox import register_sandbox
 from streamkit.simulation.sender import Sent, send
 from streamkit.simulation.traffic import traffic
+
+if TYPE_CHECKING:
+    from streamkit.cli.demo_view import Access, DemoView
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -73,6 +76,8 @@ def demo_command(start_up: StartUp) -> click.Command:
 
 
 async def _demo(start_up: StartUp, folder: Path, port: int, seconds: float | None, output: Output) -> None:
+    from streamkit.cli.demo_view import DemoView
+
     # The caller's environment and .env are left aside: the demo is the embedded default, whatever is set here.
     settings = load_settings({"STREAMKIT_DATA_DIR": str(folder), "STREAMKIT_SANDBOX": "1"}, folder)
     telemetry.configure_logs("ERROR")
@@ -97,6 +102,8 @@ async def _demo(start_up: StartUp, folder: Path, port: int, seconds: float | Non
 
 
 async def _issue_access(settings: Settings) -> Access:
+    from streamkit.cli.demo_view import Access
+
     keys = keys_of(settings, create=True)
     async with opened_accounts(settings) as accounts:
         user_id = await register_sandbox(accounts.log, accounts.directory)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -108,6 +109,16 @@ def test_bad_settings_are_exit_2_and_all_named(tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert "STREAMKIT_RATE_LIMIT" in ran.stderr
     assert "STREAMKIT_TIMEZONE" in ran.stderr
+
+
+def test_the_small_commands_do_not_wait_for_what_they_do_not_use() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, streamkit.__main__; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not {"redis", "rich", "duckdb", "pyarrow", "aiokafka"} & set(loaded)
 
 
 def test_the_secret_key_is_made_for_the_owner_alone(tmp_path: Path) -> None:
