@@ -17,7 +17,7 @@ import msgspec
 
 from schemas.errors import Retry, Stop, StreamkitError
 from streamkit import telemetry
-from streamkit.log import open_log
+from streamkit.log import APPEND_TIMEOUT_S, open_log
 from streamkit.log.protocol import EventLog
 from streamkit.settings import Settings, load_settings, unknown_names
 
@@ -103,13 +103,14 @@ def command_settings() -> Settings:
 
 
 @asynccontextmanager
-async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
+async def opened_log(settings: Settings, *, append_timeout_s: float = APPEND_TIMEOUT_S) -> AsyncIterator[EventLog]:
     """The deployment's log, closed at the end. Raises BadSettings, LogMisconfigured, LogUnavailable."""
     log = await open_log(
         settings.log_url,
         data_dir=settings.data_dir,
         partitions=settings.partitions,
         dead_letter_max_bytes=settings.dead_letter_max_bytes,
+        append_timeout_s=append_timeout_s,
     )
     try:
         yield log
