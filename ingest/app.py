@@ -62,6 +62,7 @@ class IngestRoom:
 
     async def close(self) -> None:
         """Finish what is under way; idempotent. Requests have ended before."""
+        self._webhooks.close()
         await self._kick_keys.close()
         await self.letters.close()
 

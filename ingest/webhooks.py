@@ -17,6 +17,7 @@ from ingest.codecs import kick, twitch
 from ingest.intake import Intake
 from ingest.kick_keys import KickKeys
 from ingest.receive import BODY_TIMEOUT_S, BadRequestBody, receive
+from ingest.refusals import Refusals
 from schemas.errors import LogClosed, Refuse, Retry
 from streamkit import telemetry
 from streamkit.connection import SERVER
@@ -48,6 +49,12 @@ class Webhooks:
         self._kick_token = None if kick_webhook_token is None else kick_webhook_token.encode()
         self._body_timeout_s = body_timeout_s
         self._date = DateHeader()
+        self._refusals = {platform: Refusals(platform) for platform in ("kick", "twitch")}
+
+    def close(self) -> None:
+        """Tell of the refusals that no line has told yet."""
+        for refusals in self._refusals.values():
+            refusals.tell()
 
     def add_routes(self, app: web.Application) -> None:
         """Register the addresses; other methods than POST get 405."""
@@ -123,6 +130,7 @@ class Webhooks:
         except Refuse as refusal:
             telemetry.DELIVERIES.labels(platform, "refused").inc()
             telemetry.DELIVERIES_REFUSED.labels(platform, refusal.reason).inc()
+            self._refusals[platform].count(refusal.reason)
             answer = _problem(refusal.status, refusal.reason, refusal.message)
             if isinstance(refusal, BadRequestBody):
                 answer.force_close()

@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -164,6 +165,15 @@ async def _serve(stack: AsyncExitStack, parts: Parts, app: web.Application, plac
     process = addresses.Process(place.rooms, server.url, parts.keys.key_ids)
     stack.enter_context(addresses.announced(parts.settings.data_dir, process))
     lifecycle.spare_what_stands()
+    telemetry.info(
+        "started",
+        rooms=place.rooms,
+        url=server.url,
+        log=parts.settings.log_url,
+        log_id=parts.log.log_id,
+        data_dir=str(parts.settings.data_dir),
+        version=version("streamkit"),
+    )
     return server.url
 
 
@@ -322,6 +332,7 @@ def _run_room(
         place = Place(rooms, chosen, next(p for p in (port, settings.port, default_port) if p is not None))
         watch = Watch()
         await run_until_signalled(room(settings, place, watch), output.ready, watch=watch)
+        telemetry.info("stopped", rooms=rooms)
 
     run_served(work, output)
 

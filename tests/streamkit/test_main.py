@@ -47,6 +47,12 @@ async def test_up_stops_in_time_with_connections_that_hang(tmp_path: Path, numbe
         for writer in hanging:
             writer.close()
     assert "Traceback" not in program.output()
+    started, *_, stopped = [json.loads(line) for line in program.output().splitlines()]
+    assert started["event"] == "started"
+    assert (started["url"], started["log"]) == (program.url, "sqlite:")
+    assert started["version"]
+    assert stopped["event"] == "stopped"
+    assert started["rooms"] == stopped["rooms"] == ["ingest", "projector", "api"]
 
 
 async def test_up_serves_every_room_on_one_port(tmp_path: Path) -> None:
