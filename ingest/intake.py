@@ -42,6 +42,12 @@ class Taken(Struct, frozen=True, gc=False):
 _NOT_KEPT = Taken()
 
 
+def record_of(event: Event) -> Record:
+    """What the log is given of an event."""
+    headers = (("platform", event.platform), ("type", event.type), ("event_id", event.event_id))
+    return Record(str(event.user_id), encode_event(event), headers)
+
+
 class Intake:
     """Takes verified deliveries in. `log_away` is True from a failed append until the next that succeeds."""
 
@@ -99,12 +105,8 @@ class Intake:
         return max(positions, key=lambda position: int(position.partition(":")[2]))
 
     async def _append(self, events: Sequence[Event]) -> list[str]:
-        records = []
-        for event in events:
-            headers = (("platform", event.platform), ("type", event.type), ("event_id", event.event_id))
-            records.append(Record(str(event.user_id), encode_event(event), headers))
         try:
-            appended = await self._log.append(EVENTS, records)
+            appended = await self._log.append(EVENTS, [record_of(event) for event in events])
         except (LogUnavailable, LogClosed):
             self.log_away = True
             raise

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 from aiohttp import web
 from msgspec import Struct
 
+from schemas.dead_letter import DeadLetter
 from schemas.errors import Retry
 from streamkit import addresses, lifecycle, telemetry
 from streamkit.cli.accounts import accounts
@@ -24,11 +26,13 @@ from streamkit.cli.credentials import credentials
 from streamkit.cli.dead_letters import dead_letters
 from streamkit.cli.demo import demo_command
 from streamkit.cli.log import log
+from streamkit.cli.redrive import redrive_command
 from streamkit.cli.served import Output, run_served
 from streamkit.cli.settings import settings as settings_command
 from streamkit.cli.simulate import simulate
 from streamkit.cli.status import status
 from streamkit.cli.tokens import tokens
+from streamkit.cli.transfer import export_command, import_command
 from streamkit.credentials import Credentials, other_key
 from streamkit.directory import Directory
 from streamkit.front import Front
@@ -36,9 +40,11 @@ from streamkit.health import Progress, Readiness, add_health_routes
 from streamkit.keys import Keys, keys_of
 from streamkit.lifecycle import Start, Watch, run_until_signalled
 from streamkit.log.protocol import EVENTS, EventLog
+from streamkit.redrive import Anew
 from streamkit.settings import Settings, check_listen
 from streamkit.simulation.sandbox import register_sandbox
 from streamkit.simulation.signing import SANDBOX_TWITCH_SECRET, sandbox_kick_public_key
+from streamkit.transfer.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
     from api.app import ApiRoom
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
     from projector.run import Projector
     from streamkit.reads import ReadModels
     from streamkit.redis import SoftState
+    from streamkit.transfer.portable import Sink, Source
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,6 +94,7 @@ async def _parts(
     from streamkit.redis import open_soft_state
 
     log = await stack.enter_async_context(opened_log(settings))
+    refuse_unfinished(settings.data_dir, log.log_id)
     directory = Directory()
     if settings.sandbox and takes_deliveries:
         await directory.catch_up(log)
@@ -341,6 +349,33 @@ def _start_demo(settings: Settings, host: str, port: int, watch: Watch) -> Start
     return start_up(settings, Place(ROOMS[0][1], host, port), watch)
 
 
+def _look_anew(letter: DeadLetter, broadcaster_of: Callable[[str, str], int | None]) -> Anew:
+    if letter.reason == "fold_failed":
+        from projector import redrive as folding
+
+        return folding.look_anew(letter)
+    from ingest import redrive as decoding
+
+    return decoding.look_anew(letter, broadcaster_of)
+
+
+dead_letters.add_command(redrive_command(_look_anew))
+
+
+def _parquet_sink(folder: Path) -> Sink:
+    from projector.parquet import ParquetSink
+
+    return ParquetSink(folder)
+
+
+def _parquet_source(folder: Path) -> Source:
+    from projector.parquet import ParquetSource
+
+    return ParquetSource(folder)
+
+
+log.add_command(export_command(_parquet_sink))
+log.add_command(import_command(_parquet_source))
 for _entry in ROOMS:
     cli.add_command(_room_command(*_entry))
 for _command in (

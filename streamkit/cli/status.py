@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from schemas.errors import UNREADABLE, LogUnavailable
 from schemas.event import decode_event
 from streamkit.cli.common import EXIT_UNREACHABLE, emit, fail, json_option, opened_log, run, table
+from streamkit.cli.letters import Closures, read_letters
 from streamkit.cli.records import read_to_end, say_unreadable
 from streamkit.cli.rooms import look_for_rooms
 from streamkit.log.protocol import DEAD_LETTERS, EVENTS, EventLog
@@ -50,15 +52,26 @@ async def _log(log: EventLog) -> dict[str, Any]:
     ends: dict[str, dict[str, int]] = {}
     for partition in info:
         ends.setdefault(partition.topic, {})[str(partition.partition)] = partition.end
-    letters = [partition for partition in info if partition.topic == DEAD_LETTERS]
+    (letters,) = [partition for partition in info if partition.topic == DEAD_LETTERS]
+    by_reason = await _open_letters(log)
     return {
         "log": {"log_id": log.log_id, "ends": ends},
         "dead_letters": {
-            "count": sum(partition.end - partition.start for partition in letters),
-            "bytes": sum(partition.size_bytes or 0 for partition in letters),
+            "open": by_reason.total(),
+            "by_reason": dict(by_reason),
+            "count": letters.end - letters.start,
+            "bytes": letters.size_bytes or 0,
         },
         "last_event_at": await _last_events(log),
     }
+
+
+async def _open_letters(log: EventLog) -> Counter[str]:
+    """How many by reason. `dead-letters list` names the records that are none; here they are passed over."""
+    closures = Closures()
+    await closures.catch_up(log)
+    letters = read_letters(log, closures, lambda entry: None)
+    return Counter([letter.head.reason async for letter in letters if letter.closed is None])
 
 
 async def _last_events(log: EventLog) -> dict[str, str | None]:
@@ -93,6 +106,7 @@ def _text(document: dict[str, Any]) -> str:
         if document["lag_events"] is not None:
             lines.append(f"lag             {document['lag_events']} events, {document['lag_s']:.1f} s")
         letters = document["dead_letters"]
-        lines.append(f"dead letters    {letters['count']} ({letters['bytes']} bytes)")
+        why = "".join(f", {number} {reason}" for reason, number in letters["by_reason"].items())
+        lines.append(f"dead letters    {letters['open']} open{why}; {letters['count']} kept ({letters['bytes']} bytes)")
         lines += [f"{f'last {name}':14}  {at or '-'}" for name, at in document["last_event_at"].items()]
     return "\n".join(lines)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from schemas.dead_letter import DeadLetter, encode_dead_letter
+from schemas.control import ControlEvent, DeadLettersDropped, decode_control
+from schemas.dead_letter import DeadLetter, encode_dead_letter, letter_key
 from streamkit.cli.dead_letters import dead_letters
 from streamkit.log import open_log
-from streamkit.log.protocol import DEAD_LETTERS, Record
+from streamkit.log.protocol import CONTROL, DEAD_LETTERS, Record
 from tests.streamkit.cli.running import Ran, invoke
 from tests.unreadable import UNREADABLE
 
@@ -26,6 +28,7 @@ LETTER = DeadLetter(
     detail="nobody is registered under 84635624",
     headers={"kick-event-type": "kicks.gifted"},
     body=b'{"gift":{"amount":5}}',
+    broadcaster_id="84635624",
 )
 
 
@@ -74,8 +77,114 @@ def test_the_list_has_each_letter_once(tmp_path: Path) -> None:
         "type": "kicks.gifted",
         "event_id": "kick:01M6BFS7ZZVZC2Q24MH3Y4HZJY",
         "received_at": "2026-11-24T08:00:01.000005+00:00",
+        "broadcaster_id": "84635624",
+        "state": "open",
     }
     assert "malformed" in run(tmp_path, "list").out
+
+
+def positions(ran: Ran) -> list[int]:
+    assert ran.exit_code == 0
+    return [one["position"] for one in ran.document]
+
+
+def test_the_list_is_of_what_fits_all_that_is_asked_for(tmp_path: Path) -> None:
+    later = datetime(2026, 11, 25, tzinfo=UTC)
+    park(
+        tmp_path,
+        LETTER,
+        replace(LETTER, reason="malformed"),
+        replace(LETTER, event_id="twitch:1", platform="twitch", type="channel.cheer", received_at=later),
+        replace(LETTER, reason="malformed", event_id="twitch:1", platform="twitch", received_at=later),
+        replace(LETTER, reason="fold_failed", platform=None, partition=0, position=1, received_at=datetime(2026, 1, 1)),
+    )
+    for options, expected in (
+        ((), [0, 1, 2, 3, 4]),
+        (("--reason", "malformed"), [1, 3]),
+        (("--platform", "twitch"), [2, 3]),
+        (("--type", "channel.cheer"), [2]),
+        (("--since", "2026-11-24T08:00:01.000005Z"), [0, 1, 2, 3]),
+        (("--since", "2026-11-24T08:00:01.000006Z"), [2, 3]),
+        (("--since", "2026-11-25T01:00:00+01:00"), [2, 3]),
+        (("--since", "2026-11-25"), [2, 3]),
+        (("--since", "2026-01-01"), [0, 1, 2, 3, 4]),
+        (("--reason", "malformed", "--platform", "kick"), [1]),
+        (("--reason", "unknown_type"), []),
+    ):
+        assert positions(run(tmp_path, "list", "--json", *options)) == expected, options
+    for wrong in (("--since", "yesterday"), ("--reason", "late"), ("--platform", "trovo")):
+        assert run(tmp_path, "list", *wrong).exit_code == 2
+
+
+def control_events(folder: Path) -> list[ControlEvent]:
+    async def read() -> list[ControlEvent]:
+        log = await open_log("sqlite:", data_dir=folder / "data")
+        try:
+            return [decode_control(value) for value in (await log.read(CONTROL, 0, 0)).values]
+        finally:
+            await log.close()
+
+    return asyncio.run(read())
+
+
+def test_what_is_dropped_is_closed_and_the_control_topic_says_by_whom_and_why(tmp_path: Path) -> None:
+    park(tmp_path, LETTER, replace(LETTER, reason="malformed"), LETTER)
+    ran = run(tmp_path, "drop", "--reason", "malformed", "--by", "ann", "--why", "a test of Kick's", "--json")
+    assert (ran.exit_code, ran.document) == (0, {"dry_run": False, "dropped": 1, "meanwhile": 0})
+    (event,) = control_events(tmp_path)
+    assert isinstance(event, DeadLettersDropped)
+    assert (event.by, event.why, event.letters) == (
+        "ann",
+        "a test of Kick's",
+        (letter_key(replace(LETTER, reason="malformed")),),
+    )
+    assert positions(run(tmp_path, "list", "--json")) == [0]
+    both = run(tmp_path, "list", "--all-states", "--json").document
+    assert [(one["position"], one["state"]) for one in both] == [(0, "open"), (1, "dropped")]
+    shown = run(tmp_path, "show", "1", "--json").document
+    assert (shown["state"], shown["closed_by"], shown["closed_why"]) == ("dropped", "ann", "a test of Kick's")
+    assert shown["closed_at"] == event.at.isoformat()
+    assert run(tmp_path, "show", "2", "--json").document["state"] == "open"  # a copy of the first
+    assert "1 dropped." in run(tmp_path, "drop", "--all").out
+    assert run(tmp_path, "list", "--json").document == []
+    (_, last) = control_events(tmp_path)
+    assert isinstance(last, DeadLettersDropped)
+    assert (last.by, last.why) == (getpass.getuser(), None)
+
+
+def test_a_number_of_letters_is_dropped_oldest_first_or_none_in_a_dry_run(tmp_path: Path) -> None:
+    park(tmp_path, *(replace(LETTER, event_id=f"kick:{number}") for number in range(5)))
+    assert run(tmp_path, "drop", "--all", "--max", "2", "--dry-run").out == "A dry run: 2 would be dropped.\n"
+    assert positions(run(tmp_path, "list", "--json")) == [0, 1, 2, 3, 4]
+    assert run(tmp_path, "drop", "--all", "--max", "2").out == "2 dropped.\n"
+    assert positions(run(tmp_path, "list", "--json")) == [2, 3, 4]
+    assert run(tmp_path, "drop", "--position", "3").out == "1 dropped.\n"
+    assert positions(run(tmp_path, "list", "--json")) == [2, 4]
+
+
+def test_many_letters_are_closed_by_few_control_events(tmp_path: Path) -> None:
+    park(tmp_path, *(replace(LETTER, event_id=f"kick:{number}") for number in range(450)))
+    assert run(tmp_path, "drop", "--all", "--json").document["dropped"] == 450
+    assert len(control_events(tmp_path)) == 3
+
+
+def test_a_position_where_no_open_letter_lies_is_exit_1(tmp_path: Path) -> None:
+    park(tmp_path, LETTER)
+    assert run(tmp_path, "drop", "--position", "0", "--by", "ann").exit_code == 0
+    ran = run(tmp_path, "drop", "--position", "0", "--json")
+    assert ran.exit_code == 1
+    assert "at position 0: it was dropped by ann at 20" in ran.document["error"]
+    ran = run(tmp_path, "drop", "--position", "7")
+    assert ran.exit_code == 1
+    assert "No open dead letter fits at position 7: there is none" in ran.err
+    assert run(tmp_path, "drop", "--all", "--json").document["dropped"] == 0
+
+
+def test_to_drop_one_says_which(tmp_path: Path) -> None:
+    park(tmp_path, LETTER)
+    for arguments in ((), ("--max", "1"), ("--dry-run",), ("--all", "--by", " "), ("--all", "--why", "x" * 501)):
+        assert run(tmp_path, "drop", *arguments).exit_code == 2, arguments
+    assert positions(run(tmp_path, "list", "--json")) == [0]
 
 
 def test_one_letter_whole(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_with_nothing_running(tmp_path: Path) -> None:
     told = command(tmp_path, "status", STREAMKIT_PROJECTOR_URLS=f"http://127.0.0.1:{free_port()}")
     assert told["positions"] is None
     assert told["lag_events"] is None
-    assert told["dead_letters"] == {"count": 0, "bytes": 0}
+    assert told["dead_letters"] == {"open": 0, "by_reason": {}, "count": 0, "bytes": 0}
     assert told["last_event_at"] == {"kick": None, "twitch": None}
     assert told["log"]["ends"]["streamkit.events"] == {"0": 0}
 
