@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -149,6 +149,12 @@ class QuietSoft:
     def publish(self, change: Change) -> None:
         """The projector's."""
         raise AssertionError(change)
+
+    def spend(self, spent: Mapping[str, int]) -> None:
+        """There is nobody to tell."""
+
+    def on_spent(self, callback: Callable[[Mapping[str, int]], None]) -> None:
+        """Nobody tells."""
 
     async def close(self) -> None:
         """Nothing to close."""
