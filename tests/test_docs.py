@@ -48,7 +48,9 @@ def test_no_command_is_told_that_does_not_exist() -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_every_setting_is_on_its_page(setting: Setting) -> None:
-    assert f"| `{setting.name}` |" in PAGES["docs/settings.md"]
+    secret = " (secret)" if setting.secret else ""
+    row = f"| `{setting.name}` | {setting.unit} | {setting.default_shown} | {setting.help}{secret} |"
+    assert row in PAGES["docs/settings.md"]
 
 
 def test_every_setting_the_docs_name_exists() -> None:

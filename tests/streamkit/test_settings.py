@@ -15,7 +15,8 @@ from schemas.errors import BadSettings
 from streamkit.dotenv import parse_dotenv
 from streamkit.settings import SETTINGS, Settings, check_listen, load_settings, read_texts, unknown_names
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 
 
 def _pem(key: PrivateKeyTypes) -> str:
@@ -241,3 +242,10 @@ def test_the_page_lists_exactly_the_settings() -> None:
     ]
     assert [line for line in page.splitlines() if line.startswith("| `STREAMKIT_")] == rows
     assert set(re.findall(r"STREAMKIT_[A-Z_]+[A-Z]", page)) <= {setting.name for setting in SETTINGS}
+
+
+def test_a_setting_that_nothing_reads_says_so() -> None:
+    rooms = (room for name in ("streamkit", "ingest", "projector", "api") for room in (ROOT / name).rglob("*.py"))
+    code = "\n".join(file.read_text() for file in rooms if file != ROOT / "streamkit" / "settings.py")
+    unread = {setting.name for setting in SETTINGS if re.search(rf"settings\.{setting.field}\b", code) is None}
+    assert unread == {setting.name for setting in SETTINGS if setting.help.startswith("Not used yet: ")}
