@@ -96,10 +96,10 @@ async def _read_body(request: web.Request, timeout_s: float) -> bytes:
                 chunks.append(chunk)
         return b"".join(chunks)
     except TimeoutError:
-        raise BadRequestBody(408, "timeout", f"The body was not complete within {timeout_s:g} s.") from None
+        raise BadRequestBody(408, "request_timeout", f"The body was not complete within {timeout_s:g} s.") from None
     except (ClientError, HttpProcessingError, ConnectionError):
         raise BadRequestBody(400, "truncated", "The body ended before it was complete.") from None
 
 
 def _too_large() -> Refuse:
-    return BadRequestBody(413, "too_large", "A delivery's body may have 256 KiB at most.")
+    return BadRequestBody(413, "body_too_large", "A delivery's body may have 256 KiB at most.")

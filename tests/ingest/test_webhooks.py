@@ -215,7 +215,7 @@ async def test_a_compressed_body_is_415(ingest: Ingest) -> None:
 @pytest.mark.parametrize("path", [KICK, TWITCH])
 async def test_a_body_over_256_kib_is_413_before_its_headers_count(ingest: Ingest, path: str) -> None:
     answer = await ingest.post(path, b"x" * (MAX_BODY_BYTES + 1), {"Content-Type": "application/json"})
-    assert (answer.status, problem(answer)) == (413, "too_large")
+    assert (answer.status, problem(answer)) == (413, "body_too_large")
     assert await nothing_kept(ingest)
 
 
@@ -394,7 +394,7 @@ async def test_a_body_that_does_not_come_in_time_is_408_and_the_connection_ends(
     answer = await _raw(unserved, head, FOLLOW[:20], end=False)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"Connection: close" in answer
-    assert b'"error":"timeout"' in answer
+    assert b'"error":"request_timeout"' in answer
     assert await nothing_kept(unserved)
 
 
