@@ -81,6 +81,7 @@ def add(
     """Register a broadcaster; exit 1 when the user id or an identity is taken.
 
     \b
+    Webhooks arrive for the platforms named here; without any, only what a bot of its own pushes.
     Example:
       streamkit accounts add --name Streamer --kick streamer_name:84635624 --twitch streamer_tv:29958160
     """
@@ -98,7 +99,8 @@ def add(
             return await add_broadcaster(accounts, name, user_id, identities, primary or next(iter(identities), None))
 
     added = run(work, as_json=as_json)
-    text = f"Broadcaster {added.user_id} ({added.name}): {_platforms(added) or 'no platform connected'}."
+    platforms = _platforms(added) or "no platform, so no webhook arrives for it, only what its bot pushes"
+    text = f"Broadcaster {added.user_id} ({added.name}): {platforms}."
     hint = f"Next: streamkit credentials issue --user-id {added.user_id}"
     emit({"user_id": added.user_id}, f"{text}\n{hint}", as_json=as_json)
 
@@ -182,6 +184,7 @@ def disconnect(user_id: int, platform: PlatformName, as_json: bool) -> None:
     """Take a platform off a broadcaster; its events stay, its identity is free again.
 
     \b
+    It cannot be connected again yet: that takes a new broadcaster.
     Example:
       streamkit accounts disconnect --user-id 1 --platform kick
     """
@@ -196,7 +199,8 @@ def disconnect(user_id: int, platform: PlatformName, as_json: bool) -> None:
                 raise Failure(f"Broadcaster {user_id} ({stood.name}) is not connected to {platform.capitalize()}.")
 
     run(work, as_json=as_json)
-    emit({}, f"Broadcaster {user_id} is disconnected from {platform.capitalize()}.", as_json=as_json)
+    told = f"Broadcaster {user_id} is disconnected from {platform.capitalize()}; there is no command yet to connect it again."
+    emit({}, told, as_json=as_json)
 
 
 @accounts.command("remove")
