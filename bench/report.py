@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 class Row(Struct, frozen=True):
-    """One figure. `target` in words; `baseline` in the same unit and run, None where there is none."""
+    """One figure. `target` in words, "–" for none; `baseline` in the same unit and run, None where there is none."""
 
     what: str
     unit: str
@@ -38,6 +38,6 @@ def print_rows(rows: Sequence[Row]) -> None:
             "" if row.baseline is None else f"{row.baseline:,.1f}",
             "" if row.ratio is None else f"{row.ratio:.2f}",
             row.target,
-            "reached" if row.reached else "MISSED",
+            "" if row.target == "–" else "reached" if row.reached else "MISSED",
         )
     Console(width=130).print(table)
