@@ -2,21 +2,33 @@
 
 Needs aiohttp, and credentials with the scopes `read events:write`:
 
-    BOT_URL=http://127.0.0.1:8080 BOT_CLIENT_ID=skc_… BOT_CLIENT_SECRET=sks_… BOT_JWT=eyJ… python examples/bot.py
+    BOT_URL=http://127.0.0.1:8080 BOT_CLIENT_ID=skc_… BOT_CLIENT_SECRET=sks_… BOT_JWT=eyJ… .venv/bin/python examples/bot.py
+
+Where the rooms run apart, BOT_URL is that of `ingest` (http://127.0.0.1:8081), and BOT_API_URL that of `api`.
 """
 
 import asyncio
 import json
 import os
 import uuid
+from typing import Any
 
 import aiohttp
 
-URL = os.environ["BOT_URL"]
+
+def setting(name: str) -> str:
+    """What the environment says."""
+    if value := os.environ.get(name):
+        return value
+    raise SystemExit(f"Set {name}: the top of this file shows how it is started.")
+
+
+URL = setting("BOT_URL").rstrip("/")
+API_URL = os.environ.get("BOT_API_URL", URL).rstrip("/")
 CREDENTIALS = {
-    "X-Client-Id": os.environ["BOT_CLIENT_ID"],
-    "X-Client-Secret": os.environ["BOT_CLIENT_SECRET"],
-    "Authorization": f"Bearer {os.environ['BOT_JWT']}",
+    "X-Client-Id": setting("BOT_CLIENT_ID"),
+    "X-Client-Secret": setting("BOT_CLIENT_SECRET"),
+    "Authorization": f"Bearer {setting('BOT_JWT')}",
 }
 ANNA = {"platform": "twitch", "id": "42", "name": "Anna"}
 BEN = {"platform": "kick", "id": "4711", "name": "ben_k"}
@@ -27,6 +39,15 @@ def event(kind: str, actor: dict[str, str] | None = None, **data: object) -> dic
     return {"id": str(uuid.uuid4()), "type": kind, "actor": actor, "data": data}
 
 
+async def data_of(answer: aiohttp.ClientResponse) -> Any:
+    """The `data` of an answer; a failure ends the bot with StreamKit's own sentence."""
+    document = await answer.json()
+    if not document["ok"]:
+        mistakes = "".join(f"\n  {one['path']}: {one['message']}" for one in document.get("errors", ()))
+        raise SystemExit(f"{answer.method} {answer.url.path}: {document['error']}: {document['message']}{mistakes}")
+    return document["data"]
+
+
 async def push(http: aiohttp.ClientSession, *events: dict[str, object]) -> str:
     """Send until the log has them; gives back the position to read from."""
     while True:
@@ -34,9 +55,7 @@ async def push(http: aiohttp.ClientSession, *events: dict[str, object]) -> str:
             if answer.status in (429, 503):  # too fast, or the log is away: the same again, later
                 await asyncio.sleep(int(answer.headers["Retry-After"]))
                 continue
-            document = await answer.json()
-            if not document["ok"]:
-                raise SystemExit(f"{document['message']} {document.get('errors', '')}")
+            await data_of(answer)
             return answer.headers["Streamkit-Position"]
 
 
@@ -60,8 +79,11 @@ async def main() -> None:
         )
         for path in ("song-request", "giveaway", "wheel", "gamble", "coins"):
             latest = {"Streamkit-Min-Position": position}  # what was pushed is in the answer
-            async with http.get(f"{URL}/api/public/v2/{path}", headers=latest) as answer:
-                print(path, json.dumps((await answer.json())["data"]))
+            async with http.get(f"{API_URL}/api/public/v2/{path}", headers=latest) as answer:
+                print(path, json.dumps(await data_of(answer)))
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except (aiohttp.ClientError, TimeoutError) as error:
+    raise SystemExit(f"No StreamKit answers at {URL} or {API_URL} ({error}): start it, or correct BOT_URL.") from None
