@@ -16,9 +16,9 @@ from multidict import CIMultiDict
 
 from api import parameters as params
 from api.answers import Asked
+from api.kept import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
 from api.parameters import Parameters
 from api.read import Read
-from api.reads import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
 from api.remote import RemoteReadModels
 from api.routes import OPENAPI, READS, ROUTES, STREAM_INFO
 from api.stream_info import read_change

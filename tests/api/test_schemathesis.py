@@ -32,7 +32,7 @@ SEED = "20260606"
 
 
 async def test_nothing_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.reads.MIN_POSITION_WAIT_S", 0.01)
+    monkeypatch.setattr("api.kept.MIN_POSITION_WAIT_S", 0.01)
     log = MemoryLog()
     chat = [event(ChatMessage(message_id=str(at), message="x" * at), at=at, user_id=USER) for at in range(60)]
     await log.append(EVENTS, [Record(str(USER), encode_event(each)) for each in chat])

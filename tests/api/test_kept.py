@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from api.reads import MAX_AGE_S, Answers, Kept
+from api.kept import MAX_AGE_S, Answers, Kept
 from schemas.control import BroadcasterRegistered
 from schemas.errors import Retry
 from streamkit.reads import Change
@@ -126,7 +126,7 @@ async def test_min_position_of_other_partitions_is_ignored(house: House) -> None
 
 
 async def test_min_position_gives_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.reads.MIN_POSITION_WAIT_S", 0.05)
+    monkeypatch.setattr("api.kept.MIN_POSITION_WAIT_S", 0.05)
     await house.get("kicks")
     reply = await house.get("kicks", headers={"Streamkit-Min-Position": "0:999"})
     assert (reply.status, reply.json["error"]) == (503, "unavailable")
@@ -178,7 +178,7 @@ async def test_never_older_than_what_was_served(house: House) -> None:
 
 
 async def test_a_projector_that_went_back_is_not_believed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.reads.MIN_POSITION_WAIT_S", 0.05)
+    monkeypatch.setattr("api.kept.MIN_POSITION_WAIT_S", 0.05)
     served = await house.get("kicks")
     house.reads.position = 3  # a new owner that has not caught up
     house.reads.rows["kicks_summary"] = [(1, 1)]
