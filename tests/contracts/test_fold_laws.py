@@ -224,7 +224,7 @@ def _shuffled(log: list[Event], rng: random.Random, *, keep_rules: bool) -> list
 
 
 @given(log=logs(duplicates=False), data=st.data())
-@laws(40)
+@laws(25)
 def test_law_5_the_order_of_the_log_decides_prices_and_ties_in_received_at_only(
     log: list[Event], data: st.DataObject
 ) -> None:
