@@ -18,7 +18,7 @@ demo: setup ## The whole pipeline with simulated traffic and a live table (DEMO_
 
 setup: .venv/.installed ## Only .venv with the locked dependencies and .venv/bin/streamkit
 
-test: .venv/.installed-dev ## Install what the tests need and run them (PYTEST_ARGS="-k story")
+test: .venv/.installed-dev ## Install what the tests need and run them (PYTEST_ARGS=tests/test_story.py)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: lint test ## Format, lint, types, import rules, tests
