@@ -25,14 +25,14 @@ def progress_of(unit: str) -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")
-    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), auto_refresh=False) as bars:
         tasks = {}
         pace = _Pace()
 
         def tell(what: str, done: int, total: int | None) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, rate="")
-            bars.update(tasks[what], completed=done, rate=f"{pace.rate(what, done):,.0f} {unit}/s")
+            bars.update(tasks[what], completed=done, rate=f"{pace.rate(what, done):,.0f} {unit}/s", refresh=True)
 
         yield tell
 
