@@ -60,7 +60,7 @@ async def _log(log: EventLog) -> dict[str, Any]:
             "open": by_reason.total(),
             "by_reason": dict(by_reason),
             "count": letters.end - letters.start,
-            "bytes": letters.size_bytes or 0,
+            "bytes": letters.size_bytes,
         },
         "last_event_at": await _last_events(log),
     }
@@ -107,6 +107,7 @@ def _text(document: dict[str, Any]) -> str:
             lines.append(f"lag             {document['lag_events']} events, {document['lag_s']:.1f} s")
         letters = document["dead_letters"]
         why = "".join(f", {number} {reason}" for reason, number in letters["by_reason"].items())
-        lines.append(f"dead letters    {letters['open']} open{why}; {letters['count']} kept ({letters['bytes']} bytes)")
+        size = "" if letters["bytes"] is None else f" ({letters['bytes']} bytes)"
+        lines.append(f"dead letters    {letters['open']} open{why}; {letters['count']} kept{size}")
         lines += [f"{f'last {name}':14}  {at or '-'}" for name, at in document["last_event_at"].items()]
     return "\n".join(lines)

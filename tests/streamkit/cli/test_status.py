@@ -36,6 +36,12 @@ def test_a_log_that_is_away_is_exit_3_and_the_rooms_are_told_all_the_same(tmp_pa
     assert "Kafka" in ran.stderr
 
 
+def test_a_size_that_kafka_does_not_tell_is_null(tmp_path: Path, kafka_log_url: str) -> None:
+    settings = {"STREAMKIT_LOG_URL": kafka_log_url, "STREAMKIT_PROJECTOR_URLS": f"http://127.0.0.1:{free_port()}"}
+    assert command(tmp_path, "status", **settings)["dead_letters"]["bytes"] is None
+    assert "; 0 kept\n" in run(tmp_path, "status", **settings).stdout
+
+
 async def test_records_that_are_no_events_are_named_and_passed_over(tmp_path: Path) -> None:
     log = await open_log("sqlite:", data_dir=tmp_path / "data")
     for topic in (EVENTS, CONTROL, DEAD_LETTERS):
