@@ -17,8 +17,8 @@ from streamkit.log.protocol import Batch
 from streamkit.transfer.appear import sync_folder
 from streamkit.transfer.portable import NotTransferred, Stored, join, split
 
-_FILE_RECORDS = 100_000
-_FILE_BYTES = 64 << 20
+_FILE_RECORDS = 50_000
+_FILE_BYTES = 32 << 20
 _CHUNK_RECORDS = 5_000
 _SETTINGS = ("SET threads = 1", "SET memory_limit = '512MB'", "SET preserve_insertion_order = true")
 _COPY = """
@@ -34,7 +34,7 @@ WHERE $2 IS NULL OR list_contains($2::VARCHAR[], topic)
 
 
 class ParquetSink:
-    """Writes below `folder`, which exists; see portable.Sink. A file is written when 100,000 records or 64 MiB are there."""
+    """Writes below `folder`, which exists; see portable.Sink. A file is written when 50,000 records or 32 MiB are there."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
