@@ -84,7 +84,7 @@ async def _demo(start_up: StartUp, folder: Path, port: int, seconds: float | Non
     access = await _issue_access(settings)
     watch = Watch()
     up = start_up(settings, HOST, port, watch)
-    view = DemoView(access, sys.stderr if output.as_json else sys.stdout)
+    view = DemoView(access, sys.stderr if output.as_json else sys.stdout, folder)
     sent = Sent()
 
     async def start(stack: AsyncExitStack) -> str:

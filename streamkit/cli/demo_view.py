@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TextIO
 
 import aiohttp
@@ -20,6 +21,16 @@ from streamkit.simulation.totals import totals
 
 API = "/api/public/v2"
 LINE_EVERY_S = 2.0
+_FEWEST_ROWS = 3
+_ROWS_BESIDE_LISTS = 24
+"""Of the pulse, the table, the curl line, and the frame of the lists."""
+
+
+_AGREES = "The API agrees with what was delivered."
+_DIFFERS = (
+    "The API and what was delivered differ: what you pushed yourself counts in the API alone, and what came last may not "
+    "be folded yet."
+)
 
 
 class Access(Struct, frozen=True):
@@ -43,6 +54,13 @@ class Access(Struct, frozen=True):
         headers = " ".join(f'-H "{name}: {value}"' for name, value in self.headers.items())
         return f'curl -s "{url}{API}/overview" {headers}'
 
+    def short_curl(self, url: str, folder: Path) -> str:
+        """The same with the credentials in a file that it makes in `folder`: one that fits into a line of a terminal."""
+        file = folder / "curl"
+        file.touch(mode=0o600)
+        file.write_text("".join(f'header = "{name}: {value}"\n' for name, value in self.headers.items()))
+        return f"curl -sK {file} {url}{API}/overview"
+
 
 class DemoView:
     """What is told on `out`, from `showing` to its end.
@@ -50,12 +68,14 @@ class DemoView:
     `overview` is what the API answered at the last look, `agrees` whether its numbers were those of the deliveries.
     """
 
-    def __init__(self, access: Access, out: TextIO) -> None:
+    def __init__(self, access: Access, out: TextIO, folder: Path) -> None:
         self._access = access
+        self._folder = folder
         self._out = out
         self._console = Console(file=out)
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._url = ""
+        self._curl = ""
         self._began = time.monotonic()
         self._next_line = 0.0
         self.overview: Any = None
@@ -63,16 +83,16 @@ class DemoView:
 
     @contextmanager
     def showing(self, url: str) -> Iterator[None]:
-        """Say where the API is, and keep the terminal for the table."""
+        """Say where the API is, keep the terminal for the table, and say at the end whether both sides agree."""
         self._url = url
         self._began = time.monotonic()
+        self._curl = self._access.curl(url) if self._live is None else self._access.short_curl(url, self._folder)
         self._print("StreamKit demo: a sandbox streamer on Kick and Twitch, simulated traffic, all in this process.")
-        self._print(f"Ask the API yourself, in another terminal:\n\n{self._access.curl(url)}\n")
-        if self._live is None:
+        self._print(f"Ask the API yourself, in another terminal:\n\n{self._curl}\n")
+        with self._live or nullcontext():
             yield
-            return
-        with self._live:
-            yield
+        if self.overview is not None:
+            self._print(_AGREES if self.agrees else _DIFFERS)
 
     def ready(self, url: str) -> None:
         """The line that every served command has."""
@@ -91,7 +111,12 @@ class DemoView:
             kicks, coins, events = [
                 await self._ask(http, name) for name in ("kicks", "coins", "events-history?limit=8")
             ]
-            self._live.update(Group(self._pulse(sent), _table(numbers), _lists(kicks, coins, events)), refresh=True)
+            rows = min(len(events), self._console.height - _ROWS_BESIDE_LISTS)
+            lists = [_lists(kicks, coins, events, rows)] if rows >= _FEWEST_ROWS else []
+            curl = Text(
+                self._curl.replace(" http", " \\\n  http"), overflow="fold"
+            )  # two lines: one is cut at 80 columns
+            self._live.update(Group(self._pulse(sent), _table(numbers), *lists, curl), refresh=True)
         elif last is self.agrees or not last:
             self._line(sent, numbers, last=last)
 
@@ -113,7 +138,8 @@ class DemoView:
             return
         self._next_line = now + LINE_EVERY_S
         told = "  ".join(f"{name} {shown}/{told}" for name, told, shown in numbers if isinstance(told, int))
-        self._print(f"{self._pulse(sent).plain.removesuffix('   Ctrl-C ends it')}\n  served/sent: {told}")
+        folding = "" if self.agrees else "  (the rest is being folded)"
+        self._print(f"{self._pulse(sent).plain.removesuffix('   Ctrl-C ends it')}\n  served/sent: {told}{folding}")
 
 
 def _numbers(expected: Any, overview: Any) -> list[tuple[str, Any, Any]]:
@@ -139,13 +165,17 @@ def _numbers(expected: Any, overview: Any) -> list[tuple[str, Any, Any]]:
 def _table(numbers: list[tuple[str, Any, Any]]) -> Table:
     table = Table("", "by the deliveries", "by the API", title="GET /api/public/v2/overview", title_justify="left")
     for name, told, shown in numbers:
-        table.add_row(name, str(told), Text(str(shown), style="green" if told == shown else "yellow"))
+        style = "green" if told == shown else "yellow"
+        table.add_row(name, _shown(told), Text(_shown(shown), style=style))
     return table
 
 
-def _lists(kicks: Any, coins: Any, events: Any) -> Table:
+def _shown(number: Any) -> str:
+    return "-" if number is None else str(number)
+
+
+def _lists(kicks: Any, coins: Any, events: Any, rows: int) -> Table:
     table = Table("top gifters (kicks)", "most coins", "newest events", show_lines=False)
-    rows = max(len(events), 5)
     columns = (
         [f"{row['username']} {row['kicks']}" for row in kicks["top_gifters"]],
         [f"{row['username']} {row['coins']}" for row in coins["leaderboard"]],

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import aiohttp
@@ -148,7 +153,8 @@ def test_the_demo_ends_by_itself_with_exit_0_and_the_same_numbers_on_both_sides(
     ran = run(tmp_path, "demo", "--seconds", "3", "--port", "0")
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
-    last = ran.stdout.splitlines()[-1]
+    last, verdict = ran.stdout.splitlines()[-2:]
+    assert verdict == "The API agrees with what was delivered."
     assert last.startswith("  served/sent: events ")
     pairs = [word.split("/") for word in last.split() if word[0].isdigit()]
     assert pairs
@@ -228,6 +234,45 @@ def test_the_curl_line_of_the_demo_works_when_pasted_and_ctrl_c_ends_it(tmp_path
         if demo.poll() is None:
             demo.kill()
             demo.communicate()
+
+
+def test_on_a_small_terminal_the_demo_fits_with_its_curl_line(tmp_path: Path) -> None:
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, 80))
+    demo = subprocess.Popen(
+        [*STREAMKIT, "demo", "--port", "0"],
+        env=environment(tmp_path) | {"TERM": "xterm"},
+        cwd=tmp_path,
+        stdin=its,
+        stdout=its,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(its)
+    try:
+        with open(ours, buffering=1, encoding="utf-8", errors="replace", newline="\n") as terminal:
+            frame: list[str] = []
+            for line in terminal:
+                shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line).rstrip()
+                frame = [shown] if "deliveries answered 2xx" in shown else [*frame, shown]
+                if shown.startswith("curl") and shown.endswith("\\"):
+                    break
+            assert len(frame) + 1 <= 24, frame
+            lines = (frame[-1], re.sub(r"(\S+/overview).*", r"\1", terminal.readline().strip()))
+            asked = subprocess.run(
+                ["sh", "-c", "\n".join(lines)], capture_output=True, text=True, check=True, timeout=10
+            )
+            assert '"ok":true' in asked.stdout
+            demo.send_signal(signal.SIGINT)
+            verdict = ""
+            with contextlib.suppress(OSError):  # how Linux tells that the terminal's other side is closed
+                for line in terminal:
+                    verdict = line.strip() or verdict
+            assert "The API agrees with what was delivered." in verdict
+        assert demo.wait(15) == 0
+    finally:
+        if demo.poll() is None:
+            demo.kill()
+            demo.wait()
 
 
 @pytest.mark.parametrize(("path", "told"), _COMMANDS, ids=lambda value: value if isinstance(value, str) else "")
