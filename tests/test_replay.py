@@ -27,6 +27,7 @@ from streamkit.transfer.ndjson import NdjsonSource
 from streamkit.transfer.unfinished import taken
 from tests.drill import Platforms, check_answers, check_numbers, log_records, pushes, sandbox_reader
 from tests.program import STREAMKIT, Program, Reader, command
+from tests.services.kafka import KafkaBroker
 from tests.streamkit.cli.running import environment
 from tests.streamkit.transfer.rows import fill, no_progress, rows
 from tests.unreadable import UNREADABLE
@@ -248,3 +249,34 @@ async def test_kill_9_of_an_export_leaves_nothing_that_looks_whole(tmp_path: Pat
         assert not (here / name).exists()
         assert command(here, "log", "export", "--to", name)["records"] == 30_000
     assert sorted(path.name for path in here.iterdir()) == ["a", "a.ndjson", "data"]
+
+
+@pytest.mark.drill
+async def test_an_import_outlives_its_broker_or_goes_on_after_it(tmp_path: Path, kafka_broker: KafkaBroker) -> None:
+    here, there = folder(tmp_path, "here"), folder(tmp_path, "there")
+    settings = {"STREAMKIT_LOG_URL": f"kafka://{kafka_broker.bootstrap}"}
+    (here / "a.ndjson").write_bytes(
+        b"".join(
+            b'{"topic":"streamkit.events","partition":0,"position":%d,"key":"%d","value":{"number":%d}}\n'
+            % (n, n % 9, n)
+            for n in range(60_000)
+        )
+    )
+    await (await open_log(settings["STREAMKIT_LOG_URL"], data_dir=there)).close()
+    process = start(there, "log", "import", "--from", str(here / "a.ndjson"), **settings)
+    log = await open_log(settings["STREAMKIT_LOG_URL"], data_dir=there)
+    try:
+        begun = await progressed(log, process, 1)
+    finally:
+        await log.close()
+    await asyncio.to_thread(kafka_broker.kill)
+    await asyncio.to_thread(kafka_broker.start)
+    exit_code = await asyncio.to_thread(process.wait)
+    if exit_code == 3:
+        command(there, "log", "import", "--from", str(here / "a.ndjson"), **settings)
+    assert (begun, exit_code) in ((True, 0), (True, 3))
+    log = await open_log(settings["STREAMKIT_LOG_URL"], data_dir=there)
+    try:
+        assert await by_key(log) == await by_key(await uninterrupted(here / "a.ndjson", log.partitions(EVENTS)))
+    finally:
+        await log.close()
