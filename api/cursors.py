@@ -19,14 +19,17 @@ def encode(path: str, place: Before) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode((path, *place))).rstrip(b"=").decode()
 
 
-def decode(path: str, text: str) -> Before | None:
-    """The place that a cursor of `path` names; None when it is none."""
+def decode(path: str, text: str, *, by_position: bool) -> Before | None:
+    """The place that a cursor of `path` names; None when it is none. `by_position`: ties go by log position there, else
+    by event id."""
     if len(text) > _MAX_CHARACTERS or not text.isascii():
         return None
     try:
         of, us, tie = _place.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, msgspec.MsgspecError, ValueError):
         return None
-    if of != path or not -_FAR_US <= us <= _FAR_US or (isinstance(tie, int) and abs(tie) >= 1 << 63):
+    if of != path or not -_FAR_US <= us <= _FAR_US or isinstance(tie, int) != by_position:
+        return None
+    if isinstance(tie, int) and not 0 <= tie < 1 << 63:
         return None
     return us, tie

@@ -28,6 +28,9 @@ CACHE_BYTES = 64 << 20
 GZIP_FROM_BYTES = 1024
 _GZIP_LEVEL = 4
 _ENTRY_BYTES = 600
+PATIENCE_S = 1.0
+"""How long a read may take before an older answer goes out with its age: a projector that hangs answers nothing."""
+
 _READS = 4
 
 Key = tuple[int, Hashable, Hashable]
@@ -159,13 +162,18 @@ class Answers:
         needed = max(min_position, self._served.get(key[0], 0))
         for _ in range(_READS):
             joined = (key, needed) in self._flights
+            flight = asyncio.shield(self._flight(key, needed, min_position > 0, build))
+            patience_s = PATIENCE_S if self._stale(key, needed) is not None else None
             try:
-                kept = await asyncio.shield(self._flight(key, needed, min_position > 0, build))
-            except Retry:
+                async with asyncio.timeout(patience_s):
+                    kept = await flight
+            except (Retry, TimeoutError) as exc:
                 stale = self._stale(key, needed)
-                if stale is None:
+                if stale is not None:
+                    return stale
+                if isinstance(exc, Retry):
                     raise
-                return stale
+                raise Retry("The read models do not answer; ask again.") from exc
             position = self._reflects(key[0], kept) or kept.position
             newest = self._served.get(key[0], 0)
             if joined:

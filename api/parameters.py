@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from multidict import MultiMapping
 
@@ -45,6 +46,7 @@ def limit(default: int, description: str) -> Parameter:
 CURSOR = Parameter(
     "cursor", "cursor", "Where the page begins: the `next` of the page before. Pages neither repeat nor skip."
 )
+CURSOR_BY_POSITION = msgspec.structs.replace(CURSOR, by_position=True)
 
 _FIELDS = {"since": "since_us", "until": "until_us", "cursor": "before"}
 """Parameters that are kept under another name than the query's."""
@@ -78,7 +80,7 @@ def _value(parameter: Parameter, text: str, path: str) -> Any:
         case "time":
             return _time_us(parameter, text)
         case "cursor":
-            place = cursors.decode(path, text)
+            place = cursors.decode(path, text, by_position=parameter.by_position)
             if place is None:
                 raise _invalid(f"Parameter {parameter.name} is not one that this path gave; take it from `next`.")
             return place

@@ -9,7 +9,7 @@ from __future__ import annotations
 from api import answers as make
 from api import engagement
 from api.answers import Asked
-from api.parameters import CURSOR, limit
+from api.parameters import CURSOR, CURSOR_BY_POSITION, limit
 from api.read import PREFIX, History, Read, by_receipt, limited, paged
 from schemas import answers
 from schemas.openapi import Operation, Parameter
@@ -109,7 +109,7 @@ SUBSCRIPTIONS_HISTORY = Read(
     tag="Subscriptions",
     summary="Subscription history",
     description="Historical subscription events including new, renewal and gifted records, newest first.",
-    parameters=(limit(50, "Number of rows to return."), CURSOR),
+    parameters=(limit(50, "Number of rows to return."), CURSOR_BY_POSITION),
     data=list[answers.SubscriptionRecord],
     example=[
         {
@@ -227,7 +227,7 @@ EVENTS_HISTORY = Read(
         Parameter("actor", "string", "Filter by the actor's name, exactly as shown.", example="viewer1"),
         Parameter("since", "time", "Received at this time or later.", example="2026-06-06T18:00:00+02:00"),
         Parameter("until", "time", "Received before this time.", example="2026-06-06T19:00:00+02:00"),
-        CURSOR,
+        CURSOR_BY_POSITION,
     ),
     data=list[answers.StoredEvent],
     example=[

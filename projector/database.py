@@ -26,7 +26,7 @@ from streamkit import telemetry
 
 T = TypeVar("T")
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Rises when the tables of projector/ itself change: every file is then folded anew."""
 
 _SETTINGS = (
@@ -186,6 +186,18 @@ class Database:
             self._cursors.get().close()
         if self._session is not None:
             self._session.close()
+        self._open()
+
+    async def set_aside(self, reason: str) -> None:
+        """Delete what was folded and begin with an empty file."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._set_aside, reason)
+
+    def _set_aside(self, reason: str) -> None:
+        for _ in range(self._reader_count):
+            self._cursors.get().close()
+        assert self._session is not None, "open() comes first"
+        self._session.close()
+        _delete(self.path, reason)
         self._open()
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ of the log prefix that the position names. What may not live here: threads, the 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -21,8 +22,15 @@ from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, ReadMo
 from schemas.read_models.model import lately
 
 TABLES = """
-CREATE TABLE fold_position (position BIGINT);
-INSERT INTO fold_position VALUES (0);
+CREATE TABLE fold_position (position BIGINT, last_position BIGINT, last_digest BIGINT);
+INSERT INTO fold_position VALUES (0, NULL, NULL);
+"""
+"""`last_*`: where the newest folded record lay and what it was, by which a file knows the log that it was folded from."""
+
+
+MOVE = """
+UPDATE fold_position SET position = $1, last_position = coalesce($3, last_position), last_digest = coalesce($4, last_digest)
+WHERE position = $2
 """
 
 
@@ -58,6 +66,24 @@ def read_position(session: Session) -> int:
     row = session.execute("SELECT position FROM fold_position").fetchone()
     assert row is not None
     return int(row[0])
+
+
+class Last(Struct, frozen=True):
+    """The newest folded record."""
+
+    position: int
+    digest: int
+
+
+def read_last(session: Session) -> Last | None:
+    """The newest record that was folded; None when there was none."""
+    row = session.execute("SELECT last_position, last_digest FROM fold_position").fetchone()
+    return None if row is None or row[0] is None else Last(*row)
+
+
+def digest_of(value: bytes) -> int:
+    """63 bits of a record's hash."""
+    return int.from_bytes(hashlib.blake2b(value, digest_size=8).digest()) >> 1
 
 
 @lru_cache(4096)
@@ -109,9 +135,8 @@ def fold(
             duplicates = seen.drop_seen(session, "recent", positions, heads.heads)
         else:
             duplicates = 0
-        moved = session.execute(
-            "UPDATE fold_position SET position = $1 WHERE position = $2", [next_position, start]
-        ).fetchone()
+        last = (positions[-1], digest_of(values[-1])) if values else (None, None)
+        moved = session.execute(MOVE, [next_position, start, *last]).fetchone()
         if moved is None or moved[0] != 1:
             raise PositionMoved(f"the file no longer stands at {start}")
         session.execute("COMMIT")

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from projector.database import Database
-from projector.fold import Folded, PositionMoved, SettlingFailed, fold, read_position
+from projector.fold import Folded, PositionMoved, SettlingFailed, digest_of, fold, read_last, read_position
 from projector.poison import PartitionStopped, Records, Run, dead_letter
 from projector.reads import Reads
 from projector.session import ENVIRONMENT
@@ -68,12 +68,28 @@ class Projector:
         """Open the files and begin to fold. Raises FileInUse when another process holds one of them."""
         for partition, file in self._files.items():
             await file.open()
+            if not await self._is_of_this_past(partition, file):
+                await file.set_aside("the log is not the one it was folded from")
             position = await file.write(read_position)
             self._folds[partition].position = position
             self.reads.moved(Change(partition=partition, position=position, user_ids=None))
         self._tasks = [
             asyncio.create_task(one.run(), name=f"fold-{partition}") for partition, one in self._folds.items()
         ]
+
+    async def _is_of_this_past(self, partition: int, file: Database) -> bool:
+        """Whether the log still has what the file was folded from. A log that lost its tail, or was put back from an older
+        copy, gives its positions to other events: a file that has passed them would never fold those."""
+        position, last = await file.write(read_position), await file.write(read_last)
+        try:
+            if position > (await self._log.ends(EVENTS))[partition]:
+                return False
+            if last is None:
+                return True
+            batch = await self._log.read(EVENTS, partition, last.position, limit=1)
+        except Retry:  # not reachable now: nothing can be folded now either
+            return True
+        return batch.positions[:1] == [last.position] and digest_of(batch.values[0]) == last.digest
 
     async def close(self) -> None:
         """Stop folding, let the batch under way finish, release the files; idempotent."""

@@ -32,6 +32,8 @@ class Parameter(Struct, frozen=True):
     choices: tuple[str, ...] = ()
     example: str | None = None
     required: bool = False
+    by_position: bool = False
+    """Of a cursor: ties of its history go by log position, else by event id."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):

@@ -221,6 +221,8 @@ def read_jwt(jwt: str, keys: Keys) -> Claims | None:
         key = keys.jwt_key(str(header.get("kid")))
         if key is None or header.get("typ") != JWT_TYPE:
             return None
+        if "=" in jwt:  # RFC 7515 has no padding, and PyJWT overlooks it
+            return None
         claims: dict[str, Any] = pyjwt.decode(
             jwt,
             key,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,9 @@ from tests.services.kafka import KafkaBroker
 from tests.services.redis import RedisServer
 
 _SETTLE_S = 2.0
+
+# A shell's background job ignores Ctrl-C, and so would every program started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

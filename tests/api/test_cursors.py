@@ -14,7 +14,9 @@ PATH = "/api/public/v2/gamble"
 
 @pytest.mark.parametrize("place", [(1_780_763_400_999_999, "streamkit:7:a"), (0, 12), (-5, "\u96ea")])
 def test_a_place_comes_back(place: tuple[int, int | str]) -> None:
-    assert cursors.decode(PATH, cursors.encode(PATH, place)) == place
+    by_position = isinstance(place[1], int)
+    assert cursors.decode(PATH, cursors.encode(PATH, place), by_position=by_position) == place
+    assert cursors.decode(PATH, cursors.encode(PATH, place), by_position=not by_position) is None
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def test_a_place_comes_back(place: tuple[int, int | str]) -> None:
     ],
 )
 def test_what_is_no_cursor(text: str) -> None:
-    assert cursors.decode(PATH, text) is None
+    assert cursors.decode(PATH, text, by_position=False) is None
 
 
 async def test_the_next_page_is_asked_for_after_the_last_row_shown(house: House) -> None:

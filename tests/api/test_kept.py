@@ -160,6 +160,19 @@ async def test_stale_with_its_age_while_the_read_models_are_away(house: House) -
     assert "Age" not in (await house.get("kicks")).headers
 
 
+async def test_stale_while_the_read_models_hang(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.kept.PATIENCE_S", 0.05)
+    before = await house.get("kicks")
+    age(house, 75)
+    house.reads.gate.clear()
+    stale = await house.get("kicks")
+    assert (stale.status, stale.headers["Age"], stale.body) == (200, "75", before.body)
+    house.reads.gate.set()
+    await house.reads.commit(USER, kicks_summary=[(5, 1)])
+    age(house, 0)
+    assert (await house.get("kicks")).json["data"]["summary"]["total_kicks"] == 5
+
+
 async def test_stale_after_a_change_nobody_has_seen_yet(house: House) -> None:
     await house.get("kicks")
     await house.reads.commit(USER)

@@ -229,6 +229,28 @@ async def test_a_file_of_another_log_is_folded_anew(tmp_path: Path) -> None:
         await log.close()
 
 
+@pytest.mark.parametrize("kept", [0, 1, 2])
+async def test_a_log_that_lost_its_tail_is_folded_anew(tmp_path: Path, kept: int) -> None:
+    """A log cut short, or put back from an older copy, gives the same positions to other events."""
+    before, after = MemoryLog(), MemoryLog()
+    after._log_id = before._log_id
+    first = [gift(1), gift(10), gift(100)]
+    projector = Projector(before, tmp_path)
+    await put(before, first)
+    await projector.start()
+    assert await kicks(projector, 3) == 111
+    await projector.close()
+    if kept:  # it has grown past the file's position by now; else it is shorter
+        await put(after, [*first[:kept], gift(1_000), gift(2_000), gift(4_000)])
+    projector = Projector(after, tmp_path)
+    await projector.start()
+    end = (await after.ends(EVENTS))[0]
+    assert await kicks(projector, end) == (7_000 + sum((1, 10)[:kept]) if kept else 0)
+    await projector.close()
+    for log in (before, after):
+        await log.close()
+
+
 async def test_closing_releases_those_who_wait(log: MemoryLog, projector: Projector) -> None:
     asking = asyncio.create_task(projector.reads.ask(USER, [SUMMARY], min_position=9, wait_s=DEADLINE_S))
     await asyncio.sleep(0)

@@ -39,6 +39,10 @@ def test_the_forger_makes_good_tokens_too(world: World) -> None:
     assert read_jwt(signed(claims_of(world, world.issue())), KEYS) is not None
 
 
+def test_padding_is_no_part_of_a_token(world: World) -> None:
+    assert read_jwt(signed(claims_of(world, world.issue())) + "=", KEYS) is None
+
+
 @pytest.mark.parametrize(
     "header",
     [
