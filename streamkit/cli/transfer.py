@@ -54,6 +54,10 @@ def export_command(parquet_sink: OpenSink) -> click.Command:
                 with closing(sink), progress_of("records") as progress:
                     async with opened_log(settings) as log:
                         topics, log_id = await export_log(log, sink, progress), log.log_id
+                if not any(topics.values()):  # a backup of nothing, by the wrong folder's name, is none
+                    raise NotTransferred(
+                        f"The log of {settings.data_dir} holds no record; if it is elsewhere, set STREAMKIT_DATA_DIR."
+                    )
             return {"log_id": log_id, "to": str(path), **_told(topics, began_at)}
 
         done = run(work, as_json=as_json)
