@@ -95,7 +95,7 @@ def add(
         raise click.UsageError(f"--primary {primary} needs --{primary} NAME:ID.")
 
     async def work(settings: Settings) -> Broadcaster:
-        async with opened_accounts(settings) as accounts:
+        async with opened_accounts(settings, create=True) as accounts:
             return await add_broadcaster(accounts, name, user_id, identities, primary or next(iter(identities), None))
 
     added = run(work, as_json=as_json)

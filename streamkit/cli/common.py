@@ -17,7 +17,8 @@ import msgspec
 
 from schemas.errors import Retry, Stop, StreamkitError
 from streamkit import telemetry
-from streamkit.log import APPEND_TIMEOUT_S, open_log
+from streamkit.log import APPEND_TIMEOUT_S, SQLITE_FILE, open_log
+from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import EventLog
 from streamkit.settings import Settings, load_settings, unknown_names
 
@@ -103,8 +104,22 @@ def command_settings() -> Settings:
 
 
 @asynccontextmanager
-async def opened_log(settings: Settings, *, append_timeout_s: float = APPEND_TIMEOUT_S) -> AsyncIterator[EventLog]:
-    """The deployment's log, closed at the end. Raises BadSettings, LogMisconfigured, LogUnavailable."""
+async def opened_log(
+    settings: Settings, *, create: bool = True, append_timeout_s: float = APPEND_TIMEOUT_S
+) -> AsyncIterator[EventLog]:
+    """The deployment's log, closed at the end. Raises BadSettings, LogMisconfigured, LogUnavailable.
+
+    Without `create`, for a command that only looks, where there is no file yet none is made: an empty log stands for
+    it, with a word on stderr.
+    """
+    if not create and _is_absent(settings):
+        click.echo(
+            f"streamkit: There is no log in {settings.data_dir.resolve()} yet; if it is elsewhere, go there or set "
+            "STREAMKIT_DATA_DIR.",
+            err=True,
+        )
+        yield MemoryLog()
+        return
     log = await open_log(
         settings.log_url,
         data_dir=settings.data_dir,
@@ -116,6 +131,15 @@ async def opened_log(settings: Settings, *, append_timeout_s: float = APPEND_TIM
         yield log
     finally:
         await log.close()
+
+
+def _is_absent(settings: Settings) -> bool:
+    folder = settings.data_dir
+    return (
+        settings.log_url == "sqlite:"
+        and not (folder / SQLITE_FILE).exists()
+        and (folder.is_dir() or not folder.exists())
+    )
 
 
 def emit_json(document: Any) -> None:

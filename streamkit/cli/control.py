@@ -19,6 +19,8 @@ class Accounts(Struct, frozen=True):
 
     log: EventLog
     directory: Directory
+    where: str = "this log"
+    """The log, as a complaint names it."""
 
     async def change(self, *events: control.ControlEvent) -> list[bool]:
         """Append, then read back to behind the last record: which of them took effect.
@@ -40,14 +42,16 @@ class Accounts(Struct, frozen=True):
         """Raises Failure when there is none."""
         found = self.directory.broadcaster(user_id)
         if found is None:
-            raise Failure(f"There is no broadcaster {user_id}; `streamkit accounts list` shows who there is.")
+            raise Failure(
+                f"There is no broadcaster {user_id} on {self.where}; `streamkit accounts list` shows who there is."
+            )
         return found
 
     def client(self, client_id: str) -> Client:
         """A client that was issued, revoked or not. Raises Failure when there is none."""
         found = self.directory.client(client_id)
         if found is None:
-            raise Failure(f"There is no client {client_id}; `streamkit credentials list` shows them.")
+            raise Failure(f"There is no client {client_id} on {self.where}; `streamkit credentials list` shows them.")
         return found
 
     def live_client(self, client_id: str) -> Client:
@@ -59,12 +63,13 @@ class Accounts(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def opened_accounts(settings: Settings) -> AsyncIterator[Accounts]:
-    """The log and the directory, read to its present end. Raises as `opened_log`."""
-    async with opened_log(settings) as log:
+async def opened_accounts(settings: Settings, *, create: bool = False) -> AsyncIterator[Accounts]:
+    """The log and the directory, read to its present end. `create` and what is raised: as `opened_log`."""
+    async with opened_log(settings, create=create) as log:
         directory = Directory()
         await directory.catch_up(log)
-        yield Accounts(log, directory)
+        folder = settings.log_url == "sqlite:"
+        yield Accounts(log, directory, f"the log {f'in {settings.data_dir.resolve()}' if folder else settings.log_url}")
 
 
 def control_key(event: control.ControlEvent) -> str:

@@ -105,7 +105,7 @@ async def _issue_access(settings: Settings) -> Access:
     from streamkit.cli.demo_view import Access
 
     keys = keys_of(settings, create=True)
-    async with opened_accounts(settings) as accounts:
+    async with opened_accounts(settings, create=True) as accounts:
         user_id = await register_sandbox(accounts.log, accounts.directory)
         client = issue_client(keys, user_id, SCOPES, at=utc_now())
         token = issue_token(

@@ -44,7 +44,7 @@ def info(as_json: bool) -> None:
     """
 
     async def work(settings: Settings) -> tuple[str, list[PartitionInfo]]:
-        async with opened_log(settings) as log:
+        async with opened_log(settings, create=False) as log:
             return log.log_id, await log.info()
 
     log_id, partitions = run(work, as_json=as_json)
@@ -73,7 +73,7 @@ def tail(follow: bool, user_id: int | None, kind: str | None, last: int | None, 
         last = DEFAULT_LAST
 
     async def work(settings: Settings) -> list[dict[str, Any]]:
-        async with opened_log(settings) as log:
+        async with opened_log(settings, create=follow) as log:
             tail = _Tail(log, user_id, kind)
             if last is None:
                 async for event in tail.all():

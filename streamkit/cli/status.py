@@ -36,7 +36,7 @@ def status(urls: tuple[str, ...], as_json: bool) -> None:
     async def work(settings: Settings) -> dict[str, Any]:
         rooms = await look_for_rooms(settings, [url.rstrip("/") for url in urls])
         try:
-            async with opened_log(settings) as log:
+            async with opened_log(settings, create=False) as log:
                 return rooms | await _log(log)
         except LogUnavailable as away:
             return rooms | {"log": {"error": str(away)}}

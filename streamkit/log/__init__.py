@@ -11,6 +11,9 @@ from streamkit.log.protocol import EventLog
 APPEND_TIMEOUT_S = 1.0
 """So long Kafka has to take a record: a platform waits for our answer."""
 
+SQLITE_FILE = "log.sqlite"
+"""In the data folder."""
+
 _ADDRESSES = re.compile(r"[^/,\s]+:\d+(,[^/,\s]+:\d+)*")
 
 
@@ -32,7 +35,7 @@ async def open_log(
         from streamkit.log.sqlite import SqliteLog
 
         return await SqliteLog.open(
-            data_dir / "log.sqlite", partitions=partitions, dead_letter_max_bytes=dead_letter_max_bytes
+            data_dir / SQLITE_FILE, partitions=partitions, dead_letter_max_bytes=dead_letter_max_bytes
         )
     if url.startswith("kafka://") and _ADDRESSES.fullmatch(url.removeprefix("kafka://")):
         from streamkit.log.kafka import KafkaLog

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from schemas.errors import BadSettings, LogMisconfigured, LogUnavailable, StreamkitError
+from streamkit.__main__ import cli
 from streamkit.cli.common import Failure, emit, json_option, run, run_program, table
 from streamkit.settings import Settings
 from tests.streamkit.cli.running import invoke
@@ -100,3 +101,26 @@ def test_done(tmp_path: Path) -> None:
 
 def test_table() -> None:
     assert table(("A", "LONGER"), [("x", None), ("wide", 12)]) == "A     LONGER\nx     -\nwide  12"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (("status",), 0),
+        (("accounts", "list"), 0),
+        (("credentials", "list"), 0),
+        (("tokens", "list"), 0),
+        (("log", "info"), 0),
+        (("log", "tail"), 0),
+        (("credentials", "issue", "--user-id", "1"), 1),
+        (("accounts", "remove", "--user-id", "1"), 1),
+    ],
+)
+def test_a_command_that_looks_makes_no_log_and_names_the_folder(
+    tmp_path: Path, arguments: tuple[str, ...], exit_code: int
+) -> None:
+    ran = invoke(cli, *arguments, folder=tmp_path)
+    assert ran.exit_code == exit_code
+    assert f"There is no log in {tmp_path / 'data'} yet" in ran.err
+    assert exit_code == 0 or f"There is no broadcaster 1 on the log in {tmp_path / 'data'}" in ran.err
+    assert not list(tmp_path.iterdir())
