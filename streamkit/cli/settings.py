@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import click
 
 from schemas.errors import BadSettings
 from streamkit.cli.common import EXIT_NOT_DONE, EXIT_USAGE, emit, fail, json_option, table
-from streamkit.keys import Keys, load_secret_key
+from streamkit.keys import SECRET_KEY_FILE, Keys, load_secret_key
 from streamkit.settings import SETTINGS, Setting, Text, load_settings, nearest_name, read_texts, unknown_names
 
 HIDDEN = "(hidden)"
@@ -36,7 +37,7 @@ def settings(show: str | None, as_json: bool) -> None:
     if show is not None:
         _show(show, texts, as_json=as_json)
         return
-    rows = [_row(setting, texts[setting.name]) for setting in SETTINGS]
+    rows = [_row(setting, texts) for setting in SETTINGS]
     cells = [(row["name"], row["unit"], row["default"], row["current"], row["source"]) for row in rows]
     emit(rows, table(("NAME", "UNIT", "DEFAULT", "CURRENT", "FROM"), cells), as_json=as_json)
     for sentence in unknown_names(os.environ):
@@ -47,10 +48,13 @@ def settings(show: str | None, as_json: bool) -> None:
         fail(str(error), EXIT_USAGE, as_json=False)
 
 
-def _row(setting: Setting, text: Text) -> dict[str, Any]:
+def _row(setting: Setting, texts: dict[str, Text]) -> dict[str, Any]:
+    text = texts[setting.name]
     current = text.text
     if current is not None:
         current = HIDDEN if setting.secret else _PASSWORD.sub(r"\1…@", current)
+    else:
+        current = _stands_in(setting.name, texts)
     return {
         "name": setting.name,
         "unit": setting.unit,
@@ -60,6 +64,19 @@ def _row(setting: Setting, text: Text) -> dict[str, Any]:
         "secret": setting.secret,
         "help": setting.help,
     }
+
+
+def _stands_in(name: str, texts: dict[str, Text]) -> str | None:
+    """In a word what holds where nothing is set; None: nothing does."""
+    if name == "STREAMKIT_PARTITIONS":
+        return "1" if texts["STREAMKIT_LOG_URL"].text == "sqlite:" else "4"
+    if name not in {"STREAMKIT_SECRET_KEY", "STREAMKIT_INTERNAL_TOKEN"}:
+        return None
+    folder = Path(texts["STREAMKIT_DATA_DIR"].text or "").expanduser()
+    generated = (folder / SECRET_KEY_FILE).exists()
+    if name == "STREAMKIT_SECRET_KEY":
+        return "generated" if generated else None
+    return "derived" if generated or texts["STREAMKIT_SECRET_KEY"].text else None
 
 
 def _show(name: str, texts: dict[str, Text], *, as_json: bool) -> None:

@@ -78,3 +78,16 @@ def test_mistakes_are_told_beside_the_table(tmp_path: Path) -> None:
     assert ran.exit_code == 2
     assert len(ran.document) == len(SETTINGS)
     assert all(word in ran.err for word in ("STREAMKIT_PORT must", "STREAMKIT_TIMEZONE must", "STREAMKIT_HOST?"))
+
+
+def test_what_holds_without_being_set_is_named(tmp_path: Path) -> None:
+    def current(**values: str) -> list[str | None]:
+        rows = {row["name"]: row["current"] for row in run(tmp_path, "--json", **values).document}
+        names = ("STREAMKIT_SECRET_KEY", "STREAMKIT_INTERNAL_TOKEN", "STREAMKIT_PARTITIONS")
+        return [rows[name] for name in names]
+
+    assert current() == [None, None, "1"]
+    assert current(STREAMKIT_SECRET_KEY=KEY) == ["(hidden)", "derived", "1"]
+    load_or_create_secret_key(tmp_path / "data")
+    assert current() == ["generated", "derived", "1"]
+    assert current(STREAMKIT_LOG_URL="kafka://127.0.0.1:9092")[2] == "4"
