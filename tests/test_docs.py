@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,12 @@ def test_the_files_that_the_docs_name_exist() -> None:
     for page, text in PAGES.items():
         for path in re.findall(r"`((?:api|ingest|projector|schemas|streamkit|tests|bench|docs)/[\w/]+\.\w+)`", text):
             assert (ROOT / path).exists(), (page, path)
+
+
+def test_the_answer_shown_is_the_example_of_the_openapi_document() -> None:
+    (shown,) = re.findall(r"```json\n(.*?)```", PAGES["docs/api.md"], re.DOTALL)
+    operation = build_document(ROUTES)["paths"]["/api/public/v2/kicks"]["get"]
+    assert json.loads(shown) == operation["responses"]["200"]["content"]["application/json"]["example"]
 
 
 def test_the_readme_has_the_two_commands_and_ci_runs_the_test_command() -> None:
