@@ -9,7 +9,6 @@ import msgspec
 
 from schemas.read_models.model import Before
 
-_MAX_CHARACTERS = 400
 _place = msgspec.json.Decoder(tuple[str, int, int | str])
 _FAR_US = 1 << 56
 
@@ -22,7 +21,7 @@ def encode(path: str, place: Before) -> str:
 def decode(path: str, text: str, *, by_position: bool) -> Before | None:
     """The place that a cursor of `path` names; None when it is none. `by_position`: ties go by log position there, else
     by event id."""
-    if len(text) > _MAX_CHARACTERS or not text.isascii():
+    if not text.isascii():
         return None
     try:
         of, us, tie = _place.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))

@@ -19,6 +19,13 @@ def test_a_place_comes_back(place: tuple[int, int | str]) -> None:
     assert cursors.decode(PATH, cursors.encode(PATH, place), by_position=not by_position) is None
 
 
+@pytest.mark.parametrize("event_id", ["kick:" + "\\" * 2048, "streamkit:9223372036854775807:" + '"' * 128])
+def test_the_place_of_the_longest_event_id_comes_back(event_id: str) -> None:
+    path = "/api/public/v2/song-request/history"
+    text = cursors.encode(path, (1_780_763_400_999_999, event_id))
+    assert cursors.decode(path, text, by_position=False) == (1_780_763_400_999_999, event_id)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -26,7 +33,7 @@ def test_a_place_comes_back(place: tuple[int, int | str]) -> None:
         "x",
         "*",
         "\u96ea",
-        "A" * 401,
+        "A" * 1000,
         "e30",
         base64.urlsafe_b64encode(b'["/api/public/v2/gamble",1e99,"a"]').decode(),
     ],
