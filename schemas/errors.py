@@ -4,7 +4,13 @@
     ├── Refuse          the sender's fault: answer 4xx, keep nothing
     │   └── Problem     a refusal of the public API, with its machine code
     ├── Retry           ours, and passing: answer 503, try again
-    │   └── LogUnavailable
+    │   ├── LogUnavailable
+    │   ├── PlatformAway    a platform is not reached: nothing was sent
+    │   └── PlatformTimeout what was sent may have taken effect
+    ├── PlatformRefused a platform answered that it will not
+    ├── NotConnected    no tokens for this broadcaster there: the streamer has to connect
+    │   └── NeedsReconnect  there were, and the platform takes them no more
+    ├── ForbiddenHost   a bug: a call to a host that no setting names
     └── Stop            ours, and an operator must act: say what and how, exit
         ├── LogClosed
         ├── LogMisconfigured
@@ -72,6 +78,38 @@ class Retry(StreamkitError):
 
 class LogUnavailable(Retry):
     """The event log did not take or give records (broker away, disk full, lock held too long)."""
+
+
+class PlatformAway(Retry):
+    """A platform is not reached, or was not for a while (its circuit breaker is open): nothing was sent."""
+
+
+class PlatformTimeout(Retry):
+    """A platform did not answer in time, or not to the end: what was sent may have taken effect."""
+
+
+class PlatformRefused(StreamkitError):
+    """A platform answered with an error. `status` is its HTTP status, `message` its own words (never a secret, 300
+    characters at most), `retry_after_s` how long it asks to be left alone (None: it does not say)."""
+
+    def __init__(self, platform: str, status: int, message: str, retry_after_s: int | None = None) -> None:
+        super().__init__(f"{platform.capitalize()} answered {status}: {message}")
+        self.platform = platform
+        self.status = status
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class NotConnected(StreamkitError):
+    """There are no tokens to act with: the broadcaster (or, for an app token, the deployment) is not connected."""
+
+
+class NeedsReconnect(NotConnected):
+    """The platform refused to refresh the tokens; nothing is sent until the streamer connects again."""
+
+
+class ForbiddenHost(StreamkitError):
+    """A call to a host that no setting names was stopped before anything was sent."""
 
 
 class Stop(StreamkitError):

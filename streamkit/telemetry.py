@@ -66,6 +66,18 @@ READ_SECONDS = Histogram(
 SOFT_STATE_UP = Gauge(
     "streamkit_soft_state_up", "1 while Redis (or the in-process stand-in) answers", registry=REGISTRY
 )
+PLATFORM_CALLS = Counter(
+    "streamkit_platform_calls",
+    "Calls to the platforms by outcome: ok, refused (4xx), failed (5xx), away, timeout",
+    ("host", "outcome"),
+    registry=REGISTRY,
+)
+PLATFORM_SECONDS = Histogram(
+    "streamkit_platform_seconds", "One call to a platform, answered", ("host",), buckets=_LATENCY_S, registry=REGISTRY
+)
+PLATFORM_BREAKER_OPEN = Gauge(
+    "streamkit_platform_breaker_open", "1 while calls to the host are held back", ("host",), registry=REGISTRY
+)
 DIRECTORY_POSITION = Gauge("streamkit_directory_position", "Next control-log position to apply", registry=REGISTRY)
 
 

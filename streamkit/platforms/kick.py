@@ -1,0 +1,137 @@
+"""Kick's OAuth and API, typed: https://docs.kick.com. One method a call; each is one attempt unless repeating is safe.
+
+Every method raises PlatformAway, PlatformTimeout, or PlatformRefused with Kick's status and words. What may not live
+here: whose token it is and when to renew it (tokens.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from msgspec import Struct
+
+from schemas.errors import PlatformRefused
+from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, error_code, grant_of, refusal
+from streamkit.platforms.http import Answer, Outgoing
+from streamkit.settings import Settings
+
+PLATFORM = "kick"
+
+_CLIENT_ERRORS = ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope")
+
+
+class _User(Struct):
+    user_id: int
+    name: str
+
+
+class _Users(Struct):
+    data: list[_User]
+
+
+class KickApi:
+    """Kick for one process."""
+
+    def __init__(self, outgoing: Outgoing, settings: Settings) -> None:
+        self._outgoing = outgoing
+        self._api = settings.kick_api_url
+        self._auth = settings.kick_auth_url
+        self._client_id = settings.kick_client_id or ""
+        self._client_secret = settings.kick_client_secret or ""
+
+    def authorize_url(self, *, redirect_uri: str, scopes: tuple[str, ...], state: str, verifier: str) -> str:
+        """Where the streamer consents: OAuth 2.1 with PKCE, https://docs.kick.com/getting-started/generating-tokens-oauth2-flow."""
+        query = {
+            "response_type": "code",
+            "client_id": self._client_id,
+            "redirect_uri": redirect_uri,
+            "scope": " ".join(scopes),
+            "code_challenge": _challenge(verifier),
+            "code_challenge_method": "S256",
+            "state": state,
+        }
+        if urlsplit(redirect_uri).hostname == "127.0.0.1":
+            # Kick rewrites the first 127.0.0.1 it sees; its documentation says to put one in front to be spoilt.
+            query = {"redirect": "127.0.0.1"} | query
+        return f"{self._auth}/oauth/authorize?{urlencode(query, quote_via=quote)}"
+
+    async def exchange_code(self, code: str, *, redirect_uri: str, verifier: str) -> Grant:
+        """The streamer's tokens for the code of the callback. GrantRefused: the code is not good (any more)."""
+        fields = {"code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
+        return await self._token("authorization_code", fields, timeout_s=10.0)
+
+    async def refresh(self, refresh_token: str) -> Grant:
+        """New tokens, always with a new refresh token. GrantRefused: this one is taken no more."""
+        return await self._token("refresh_token", {"refresh_token": refresh_token})
+
+    async def app_token(self) -> Grant:
+        """A token of the app itself, good for 60 days."""
+        return await self._token("client_credentials", {}, attempts=2)
+
+    async def revoke(self, token: str, hint: str) -> None:
+        """End a token; `hint` is access_token or refresh_token."""
+        answer = await self._outgoing.call(
+            "POST",
+            f"{self._auth}/oauth/revoke",
+            params={"token": token, "token_hint_type": hint},
+            form={},
+            attempts=2,
+        )
+        if answer.status >= 300:
+            raise refusal(PLATFORM, answer)
+
+    async def own_user(self, token: str) -> Profile:
+        """Whose user token it is; needs `user:read`."""
+        users = decoded(PLATFORM, await self._get("/public/v1/users", token), _Users).data
+        if len(users) != 1:
+            raise PlatformRefused(PLATFORM, 200, f"{len(users)} users for one token")
+        return Profile(str(users[0].user_id), users[0].name)
+
+    async def _get(self, path: str, token: str, params: list[tuple[str, str]] | None = None) -> Answer:
+        """A GET of the API, tried twice."""
+        return await self._call("GET", path, token, params=params, attempts=2)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        *,
+        params: list[tuple[str, str]] | None = None,
+        json: Any = None,
+        timeout_s: float = 5.0,
+        attempts: int = 1,
+    ) -> Answer:
+        """A call of the API; the answer is a 2xx."""
+        answer = await self._outgoing.call(
+            method,
+            f"{self._api}{path}",
+            headers={"Authorization": f"Bearer {token}"},
+            params=params,
+            json=json,
+            timeout_s=timeout_s,
+            attempts=attempts,
+        )
+        if not 200 <= answer.status < 300:
+            raise refusal(PLATFORM, answer)
+        return answer
+
+    async def _token(
+        self, grant_type: str, fields: dict[str, str], *, timeout_s: float = 5.0, attempts: int = 1
+    ) -> Grant:
+        form = {"grant_type": grant_type, "client_id": self._client_id, "client_secret": self._client_secret} | fields
+        answer = await self._outgoing.call(
+            "POST", f"{self._auth}/oauth/token", form=form, timeout_s=timeout_s, attempts=attempts
+        )
+        if answer.status == 200:
+            return grant_of(PLATFORM, answer)
+        code = error_code(answer)
+        is_grant = answer.status in (400, 401) and code is not None and code not in _CLIENT_ERRORS
+        raise refusal(PLATFORM, answer, GrantRefused if is_grant else PlatformRefused)
+
+
+def _challenge(verifier: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()

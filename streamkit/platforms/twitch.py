@@ -1,0 +1,149 @@
+"""Twitch's OAuth and Helix, typed: https://dev.twitch.tv/docs/api/reference/. One method a call; each is one attempt unless
+repeating is safe.
+
+Every method raises PlatformAway, PlatformTimeout, or PlatformRefused with Twitch's status and words. What may not live
+here: whose token it is and when to renew it (tokens.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from msgspec import Struct
+
+from schemas.errors import PlatformRefused
+from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, grant_of, refusal
+from streamkit.platforms.http import Answer, Outgoing
+from streamkit.settings import Settings
+
+PLATFORM = "twitch"
+
+
+class Validated(Struct, frozen=True):
+    """What Twitch says about a token that is good."""
+
+    client_id: str
+    expires_in: int
+    user_id: str = ""
+    login: str = ""
+    scopes: tuple[str, ...] | None = None
+
+
+class _User(Struct):
+    id: str
+    login: str
+
+
+class _Users(Struct):
+    data: list[_User]
+
+
+class TwitchApi:
+    """Twitch for one process. A base address with a path of its own stands for `…/helix` or `…/oauth2` as it is (Twitch's
+    command-line client has its mock at `/mock` and `/auth`)."""
+
+    def __init__(self, outgoing: Outgoing, settings: Settings) -> None:
+        self._outgoing = outgoing
+        self._helix = _base(settings.twitch_api_url, "/helix")
+        self._oauth = _base(settings.twitch_auth_url, "/oauth2")
+        self._client_id = settings.twitch_client_id or ""
+        self._client_secret = settings.twitch_client_secret or ""
+
+    def authorize_url(self, *, redirect_uri: str, scopes: tuple[str, ...], state: str) -> str:
+        """Where the streamer consents: https://dev.twitch.tv/docs/authentication/getting-tokens-oauth/."""
+        query = {
+            "response_type": "code",
+            "client_id": self._client_id,
+            "redirect_uri": redirect_uri,
+            "scope": " ".join(scopes),
+            "state": state,
+        }
+        return f"{self._oauth}/authorize?{urlencode(query, quote_via=quote)}"
+
+    async def exchange_code(self, code: str, *, redirect_uri: str) -> Grant:
+        """The streamer's tokens for the code of the callback. GrantRefused: the code is not good (any more)."""
+        fields = {"code": code, "redirect_uri": redirect_uri}
+        return await self._token("authorization_code", fields, timeout_s=10.0)
+
+    async def refresh(self, refresh_token: str) -> Grant:
+        """New tokens, perhaps with a new refresh token. GrantRefused: this one is taken no more."""
+        return await self._token("refresh_token", {"refresh_token": refresh_token})
+
+    async def app_token(self) -> Grant:
+        """A token of the app itself, good for about 60 days."""
+        return await self._token("client_credentials", {}, attempts=2)
+
+    async def validate(self, token: str) -> Validated:
+        """What a token is; to be asked at start and hourly, https://dev.twitch.tv/docs/authentication/validate-tokens/.
+
+        PlatformRefused 401: it is not good any more.
+        """
+        headers = {"Authorization": f"OAuth {token}"}
+        answer = await self._outgoing.call("GET", f"{self._oauth}/validate", headers=headers, attempts=2)
+        if answer.status != 200:
+            raise refusal(PLATFORM, answer)
+        return decoded(PLATFORM, answer, Validated)
+
+    async def revoke(self, token: str) -> None:
+        """End an access token."""
+        form = {"client_id": self._client_id, "token": token}
+        answer = await self._outgoing.call("POST", f"{self._oauth}/revoke", form=form, attempts=2)
+        if answer.status >= 300:
+            raise refusal(PLATFORM, answer)
+
+    async def own_user(self, token: str) -> Profile:
+        """Whose user token it is; needs no scope."""
+        users = decoded(PLATFORM, await self._get("/users", token), _Users).data
+        if len(users) != 1:
+            raise PlatformRefused(PLATFORM, 200, f"{len(users)} users for one token")
+        return Profile(users[0].id, users[0].login)
+
+    async def _get(self, path: str, token: str, params: list[tuple[str, str]] | None = None) -> Answer:
+        """A GET of Helix, tried twice."""
+        return await self._call("GET", path, token, params=params, attempts=2)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        *,
+        params: list[tuple[str, str]] | None = None,
+        json: Any = None,
+        timeout_s: float = 5.0,
+        attempts: int = 1,
+    ) -> Answer:
+        """A call of Helix; the answer is a 2xx."""
+        answer = await self._outgoing.call(
+            method,
+            f"{self._helix}{path}",
+            headers={"Authorization": f"Bearer {token}", "Client-Id": self._client_id},
+            params=params,
+            json=json,
+            timeout_s=timeout_s,
+            attempts=attempts,
+        )
+        if not 200 <= answer.status < 300:
+            raise refusal(PLATFORM, answer)
+        return answer
+
+    async def _token(
+        self, grant_type: str, fields: dict[str, str], *, timeout_s: float = 5.0, attempts: int = 1
+    ) -> Grant:
+        form = {"grant_type": grant_type, "client_id": self._client_id, "client_secret": self._client_secret} | fields
+        answer = await self._outgoing.call(
+            "POST", f"{self._oauth}/token", form=form, timeout_s=timeout_s, attempts=attempts
+        )
+        if answer.status == 200:
+            return grant_of(PLATFORM, answer)
+        refused = refusal(PLATFORM, answer)
+        # "Invalid refresh token", "Invalid authorization code"; "invalid client" and the like are the app's fault.
+        words = refused.message.lower()
+        if answer.status in (400, 401) and ("token" in words or "code" in words) and "client" not in words:
+            raise refusal(PLATFORM, answer, GrantRefused)
+        raise refused
+
+
+def _base(url: str, path: str) -> str:
+    return url if urlsplit(url).path.strip("/") else f"{url}{path}"
