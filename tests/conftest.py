@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.fakes.platforms import Platforms, running_platforms
 from tests.services import kafka as kafka_service
 from tests.services import redis as redis_service
 from tests.services.kafka import KafkaBroker
@@ -148,3 +149,10 @@ def redis_server(session_redis: RedisServer) -> Iterator[RedisServer]:
     yield session_redis
     if not session_redis.process.is_running:
         session_redis.start()
+
+
+@pytest.fixture
+async def platforms() -> AsyncIterator[Platforms]:
+    """A fake Kick and a fake Twitch on loopback, with a clock that the test moves."""
+    async with running_platforms() as running:
+        yield running
