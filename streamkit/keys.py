@@ -11,7 +11,10 @@ import hmac
 import os
 import secrets
 from pathlib import Path
+from typing import Literal, get_args
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -20,17 +23,31 @@ from streamkit.setting_values import secret_key as parse_secret_key
 from streamkit.settings import Settings
 
 KEY_ID_PREFIX = "skk_"
+Purpose = Literal["vault", "connect"]
+"""What is sealed: platform tokens at rest; tickets and states of a consent. Each has a key of its own."""
+
+_NONCE_BYTES = 12
+
 SECRET_KEY_FILE = "secret_key"  # noqa: S105 - a file's name
 
 
 class Keys:
-    """What signs, hashes and verifies. Signing and hashing use the present key; the previous one only verifies."""
+    """What signs, hashes, seals and verifies. The present key does all of it; the previous one only verifies and opens."""
 
-    def __init__(self, *, key_id: str, jwt: dict[str, bytes], hashing: dict[str, bytes], internal_token: str) -> None:
+    def __init__(
+        self,
+        *,
+        key_id: str,
+        jwt: dict[str, bytes],
+        hashing: dict[str, bytes],
+        sealing: dict[tuple[Purpose, str], AESGCM],
+        internal_token: str,
+    ) -> None:
         self.key_id = key_id
         self.internal_token = internal_token
         self._jwt = jwt
         self._hashing = hashing
+        self._sealing = sealing
 
     @classmethod
     def derive(cls, secret_key: bytes, previous: bytes | None = None) -> Keys:
@@ -41,6 +58,11 @@ class Keys:
             key_id=present,
             jwt={key_id: _derive(key, "jwt") for key_id, key in known.items()},
             hashing={key_id: _derive(key, "secret-hash") for key_id, key in known.items()},
+            sealing={
+                (purpose, key_id): AESGCM(_derive(key, purpose))
+                for key_id, key in known.items()
+                for purpose in get_args(Purpose)
+            },
             internal_token="ski_" + _urlsafe(_derive(secret_key, "internal-token")),
         )
 
@@ -57,6 +79,21 @@ class Keys:
         """The keyed SHA-256 (hex) of a secret under that key (default: the present); None when the key is unknown."""
         key = self._hashing.get(key_id or self.key_id)
         return key and hmac.new(key, clear.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()  # type: ignore[return-value]
+
+    def seal(self, purpose: Purpose, clear: bytes, bound_to: bytes) -> bytes:
+        """`clear`, encrypted (AES-256-GCM, random nonce in front) under the present key; it opens with `bound_to` only."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._sealing[purpose, self.key_id].encrypt(nonce, clear, bound_to)
+
+    def unseal(self, purpose: Purpose, key_id: str, sealed: bytes, bound_to: bytes) -> bytes | None:
+        """What was sealed under that key; None when the key is unknown, or something was changed."""
+        key = self._sealing.get((purpose, key_id))
+        if key is None or len(sealed) < _NONCE_BYTES:
+            return None
+        try:
+            return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
+        except InvalidTag:
+            return None
 
 
 def load_secret_key(data_dir: Path) -> bytes | None:

@@ -1,10 +1,10 @@
-"""Soft state: which deliveries are known, what the projector changed, what clients spent of their rate. This is the one
-file that imports redis.
+"""Soft state: which deliveries are known, what the projector changed, what clients spent of their rate, which process is
+at work on something. This is the one file that imports redis.
 
 Losing it loses speed and nothing else: without Redis each process remembers what it has seen itself (the fold drops
 every duplicate anyway), changes made known elsewhere arrive by the projector's read port, and each process limits a
-client's rate for itself. So nothing here ever
-raises to a caller or makes one wait longer than 50 ms. Keys and channel carry the log's id: another log sees nothing.
+client's rate for itself, and work that a lock would have kept apart is done twice. So nothing here ever
+raises to a caller or makes one wait longer than 50 ms (for a lock: 1 s). Keys and channel carry the log's id: another log sees nothing.
 What may not live here: anything that has to be true.
 """
 
@@ -39,6 +39,7 @@ _RETRY_S = 0.5
 _PROBE_S = 5.0
 _CANCEL_AGAIN_S = 0.1
 _CANCELS = 20
+_RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('del', KEYS[1]) end"
 _FAILURES = (RedisError, OSError, TimeoutError)
 
 ChangeCallback = Callable[[Change], None]
@@ -73,6 +74,13 @@ class SoftState(Protocol):
 
     def on_spent(self, callback: SpentCallback) -> None:
         """Call `callback` on the event loop for what clients spent at other processes; it must not block or raise."""
+
+    async def acquire(self, name: str, ttl_s: float) -> bool:
+        """Take the lock `name` for `ttl_s` at most: False while another process has it. True also when nobody can tell,
+        so whoever takes it must be right without it; it keeps processes, not tasks of one process, apart."""
+
+    async def release(self, name: str) -> None:
+        """Give the lock back, if it is still this process's."""
 
     async def close(self) -> None:
         """End the background tasks and connections; idempotent."""
@@ -154,6 +162,13 @@ class InProcess:
         """Hear of what is spent elsewhere."""
         self._spent_callbacks.append(callback)
 
+    async def acquire(self, name: str, ttl_s: float) -> bool:
+        """There is no other process."""
+        return True
+
+    async def release(self, name: str) -> None:
+        """There is no other process."""
+
     async def close(self) -> None:
         """Nothing to end."""
 
@@ -227,6 +242,23 @@ class Shared(InProcess):
     def spend(self, spent: Mapping[str, int]) -> None:
         """The others soon."""
         self._tell(_Note(self._sender, spent=dict(spent)))
+
+    async def acquire(self, name: str, ttl_s: float) -> bool:
+        """By Redis; True while it is away."""
+        if not self.connected:
+            return True
+        with suppress(*_FAILURES):
+            async with asyncio.timeout(_SERVER_S):
+                taken = await self._client.set(self._lock(name), self._sender, nx=True, px=int(ttl_s * 1000))
+                return bool(taken)
+        return True
+
+    async def release(self, name: str) -> None:
+        """In Redis; while it is away the lock runs out by itself."""
+        if self.connected:
+            with suppress(*_FAILURES):
+                async with asyncio.timeout(_SERVER_S):
+                    await self._client.eval(_RELEASE, 1, self._lock(name), self._sender)
 
     def _tell(self, note: _Note) -> None:
         if self.connected:
@@ -339,3 +371,6 @@ class Shared(InProcess):
 
     def _key(self, event_id: str) -> str:
         return f"{self._prefix}:known:{event_id}"
+
+    def _lock(self, name: str) -> str:
+        return f"{self._prefix}:lock:{name}"

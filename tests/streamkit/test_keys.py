@@ -13,6 +13,7 @@ from streamkit.keys import SECRET_KEY_FILE, Keys, keys_of, load_or_create_secret
 from streamkit.settings import load_settings
 
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
+SEALED = "bd5ec2f703724076753aba211b197196047a503e44e3df9888a0bc616ccbc8a6a4"
 
 
 def test_what_is_derived_stays_as_it_is() -> None:
@@ -86,3 +87,23 @@ def test_where_the_key_comes_from(tmp_path: Path) -> None:
     assert keys_of(settings, create=False).key_id == made.key_id
     text = "A" * 44
     assert keys_of(load_settings({"STREAMKIT_SECRET_KEY": text}, tmp_path), create=True).key_id != made.key_id
+
+
+def test_what_is_sealed_opens_with_its_key_its_purpose_and_what_it_is_bound_to() -> None:
+    old, both = Keys.derive(OLD), Keys.derive(NEW, OLD)
+    sealed = old.seal("vault", b"token", b"1:kick")
+    assert b"token" not in sealed
+    assert old.seal("vault", b"token", b"1:kick") != sealed
+    assert both.unseal("vault", old.key_id, sealed, b"1:kick") == b"token"
+    assert both.unseal("vault", both.key_id, sealed, b"1:kick") is None
+    assert Keys.derive(NEW).unseal("vault", old.key_id, sealed, b"1:kick") is None
+    assert old.unseal("connect", old.key_id, sealed, b"1:kick") is None
+    assert old.unseal("vault", old.key_id, sealed, b"2:kick") is None
+    assert old.unseal("vault", old.key_id, sealed[:11], b"1:kick") is None
+    assert old.unseal("vault", old.key_id, sealed[:-1] + bytes([sealed[-1] ^ 1]), b"1:kick") is None
+
+
+def test_what_was_sealed_stays_readable() -> None:
+    """Stored: a change of the label would lose every streamer's tokens."""
+    keys = Keys.derive(OLD)
+    assert keys.unseal("vault", keys.key_id, bytes.fromhex(SEALED), b"bound") == b"clear"

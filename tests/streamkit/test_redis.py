@@ -234,3 +234,27 @@ async def test_a_full_server_counts_as_away(redis_server: RedisServer, opened: O
         await until(lambda: state.connected)
     finally:
         await client.aclose()
+
+
+async def test_a_lock_keeps_processes_apart_until_it_is_given_back_or_runs_out(opened: Opener, redis_url: str) -> None:
+    one, other = await opened(redis_url, "locks"), await opened(redis_url, "locks")
+    elsewhere = await opened(redis_url, "another-log")
+    assert await one.acquire("work", 30.0)
+    assert not await other.acquire("work", 30.0)
+    assert await elsewhere.acquire("work", 0.05)
+    await other.release("work")  # not its own
+    assert not await other.acquire("work", 30.0)
+    await one.release("work")
+    assert await other.acquire("work", 0.05)
+    async with asyncio.timeout(DEADLINE_S):
+        while not await one.acquire("work", 0.05):
+            await asyncio.sleep(0.005)
+
+
+async def test_without_a_server_everybody_has_the_lock(opened: Opener, redis_server: RedisServer) -> None:
+    alone, shared = await opened(None), await opened(redis_server.url)
+    redis_server.kill()
+    for state in (alone, shared):
+        for _ in range(2):
+            assert await state.acquire("work", 30.0)
+        await state.release("work")
