@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from projector.answers import answer
@@ -19,20 +19,14 @@ _Waiter = tuple[int, int, asyncio.Future[None]]
 
 
 class Reads:
-    """Answers for the partitions whose files are given; `partitions` is the topic's count."""
+    """Answers for the partitions that are served here; `partitions` is the topic's count."""
 
-    def __init__(
-        self,
-        files: Mapping[int, Database],
-        *,
-        partitions: int,
-        on_change: Callable[[Callable[[Change], None]], None],
-    ) -> None:
-        self._files = files
+    def __init__(self, *, partitions: int, on_change: Callable[[Callable[[Change], None]], None]) -> None:
+        self._files: dict[int, Database] = {}
         self._partitions = partitions
         self._on_change = on_change
         self._positions: dict[int, int] = {}
-        self._waiters: dict[int, list[_Waiter]] = {partition: [] for partition in files}
+        self._waiters: dict[int, list[_Waiter]] = {}
         self._order = itertools.count()
 
     async def ask(
@@ -44,10 +38,12 @@ class Reads:
         for a name that is no query. Cancellation abandons the wait.
         """
         partition = self.partition_of(user_id)
-        file = self._files.get(partition)
-        if file is None or partition not in self._positions:
+        if partition not in self._positions:
             raise Retry(f"No projector here serves partition {partition}; ask the one that owns it.")
         await self._reached(partition, min_position, wait_s)
+        file = self._files.get(partition)  # looked up only now: while it waited, another may have taken its place
+        if file is None:
+            raise Retry(f"Partition {partition} is served here no more; ask again.")
         with telemetry.READ_SECONDS.time():
             position, rows = await file.read(partial(answer, user_id=user_id, questions=questions))
         return Answer(partition=partition, position=position, rows=rows)
@@ -68,8 +64,24 @@ class Reads:
         """Call `callback` on the event loop after each commit; it must not block."""
         self._on_change(callback)
 
+    def serve(self, partition: int, file: Database) -> None:
+        """Answer from `file` from now on; `moved` comes next, with its position. Questions under way end on the file
+        that they began on."""
+        self._files[partition] = file
+        self._waiters.setdefault(partition, [])
+
+    def forget(self, partition: int) -> None:
+        """Answer for the partition no more: whoever waits gets Retry at once. Idempotent."""
+        self._positions.pop(partition, None)
+        self._files.pop(partition, None)
+        for _, _, reached in self._waiters.pop(partition, []):
+            if not reached.done():
+                reached.set_exception(Retry(f"Partition {partition} is served here no more; ask again."))
+
     def moved(self, change: Change) -> None:
         """The projector's word that a commit happened: whoever waited for it goes on."""
+        if change.partition not in self._files:
+            return
         self._positions[change.partition] = change.position
         waiters = self._waiters[change.partition]
         while waiters and waiters[0][0] <= change.position:
@@ -79,12 +91,8 @@ class Reads:
 
     def close(self) -> None:
         """Whoever waits gets Retry at once."""
-        self._positions.clear()
-        for waiters in self._waiters.values():
-            for _, _, reached in waiters:
-                if not reached.done():
-                    reached.set_exception(Retry("The projector is stopping; ask again."))
-            waiters.clear()
+        for partition in list(self._files):
+            self.forget(partition)
 
     async def _reached(self, partition: int, position: int, wait_s: float) -> None:
         if self._positions[partition] >= position:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from projector.partition import PartitionFold
+from projector.poison import PartitionStopped
 from projector.run import Projector
 from schemas.dead_letter import decode_dead_letter
 from schemas.errors import LogUnavailable, Retry
@@ -46,6 +48,12 @@ async def projector(log: MemoryLog, tmp_path: Path) -> AsyncIterator[Projector]:
     await projector.start()
     yield projector
     await projector.close()
+
+
+async def _ended(projector: Projector) -> None:
+    task = projector._folds[0]._task
+    assert task is not None
+    await asyncio.wait([task])
 
 
 async def kicks(projector: Projector, position: int, user_id: int = USER) -> int:
@@ -153,7 +161,7 @@ async def test_ten_bad_records_of_several_broadcasters_stop_the_partition(log: M
     await projector.start()
     try:
         async with asyncio.timeout(DEADLINE_S):
-            await asyncio.gather(*projector._tasks)
+            await _ended(projector)
         assert projector.stopped is not None
         assert "Partition 0 stopped before position 10" in projector.stopped
         assert await kicks(projector, 1) == 5
@@ -172,10 +180,10 @@ async def test_an_unforeseen_error_stops_the_partition_aloud_and_skips_nothing(
     position = await put(log, [gift(5)])
     assert await kicks(projector, position) == 5
     with monkeypatch.context() as patch:
-        patch.setattr("projector.run.fold", defect)
+        patch.setattr("projector.partition.fold", defect)
         last = await put(log, [gift(7)])
         async with asyncio.timeout(DEADLINE_S):
-            await asyncio.gather(*projector._tasks)
+            await _ended(projector)
     assert projector.stopped == "Partition 0 stopped: unexpected ZeroDivisionError; see the log."
     stops = [record for record in caplog.records if record.message == "partition_stopped"]
     assert [record.exc_info is not None for record in stops] == [True]
@@ -257,3 +265,57 @@ async def test_closing_releases_those_who_wait(log: MemoryLog, projector: Projec
     await projector.close()
     with pytest.raises(Retry):
         await asking
+
+
+async def _beside(log: MemoryLog, projector: Projector) -> PartitionFold:
+    """A fold of partition 0 into a file of generation 2, from the log's beginning."""
+    other = PartitionFold(log, projector.new_file(2, 0), moved=None, parks=False)
+    await other.open()
+    return other
+
+
+async def test_a_partition_answers_from_another_file_once_that_has_its_position(
+    log: MemoryLog, projector: Projector
+) -> None:
+    position = await put(log, [gift(5)])
+    assert await kicks(projector, position) == 5
+    changes: list[Change] = []
+    other = await _beside(log, projector)
+    projector.on_change(changes.append)
+    switching = asyncio.create_task(projector.switch(0, other))
+    assert await kicks(projector, position) == 5  # the old file answers while the new one is behind
+    assert not switching.done()
+    other.start()
+    await switching
+    assert changes == [Change(partition=0, position=position, user_ids=None)]
+    assert await kicks(projector, await put(log, [gift(7)])) == 12
+    assert projector._folds[0].file.path.parent.name == "2"
+
+
+async def test_a_file_that_cannot_get_there_is_not_switched_to(
+    log: MemoryLog, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    position = await put(log, [gift(5)])
+    assert await kicks(projector, position) == 5
+    other = await _beside(log, projector)
+    other.stopped = "a defect"
+    with pytest.raises(PartitionStopped, match="a defect"):
+        await projector.switch(0, other)
+    await other.close()
+    assert await kicks(projector, await put(log, [gift(7)])) == 12
+
+
+async def test_partitions_are_taken_and_released(log: MemoryLog, tmp_path: Path) -> None:
+    projector = Projector(log, tmp_path, partitions=())
+    await projector.start()
+    position = await put(log, [gift(5)])
+    for _ in range(2):
+        await projector.take(0)
+        assert await kicks(projector, position) == 5
+        waiting = asyncio.create_task(kicks(projector, position + 1))
+        await asyncio.sleep(0)
+        await projector.release(0)
+        with pytest.raises(Retry):
+            await waiting
+        assert projector.positions() == {}
+    await projector.close()

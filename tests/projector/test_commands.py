@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from projector.commands import Commands
+from schemas.control import BroadcasterRegistered, BroadcasterRemoved, encode_control
+from schemas.event import utc_now
+from streamkit.log.memory import MemoryLog
+from streamkit.log.protocol import CONTROL, Record
+
+DEADLINE_S = 10.0
+
+
+async def _put(log: MemoryLog, *user_ids: int) -> None:
+    events = [BroadcasterRegistered(at=utc_now(), user_id=user_id, name="x") for user_id in user_ids]
+    values = [b"not json", encode_control(BroadcasterRemoved(at=utc_now(), user_id=1)), *map(encode_control, events)]
+    await log.append(CONTROL, [Record(key="x", value=value) for value in values])
+
+
+async def test_handlers_see_the_past_then_what_comes_and_outlive_an_error() -> None:
+    log = MemoryLog()
+    await _put(log, 1, 2)
+    seen: list[tuple[int, bool]] = []
+    arrived = asyncio.Event()
+
+    async def handler(event: BroadcasterRegistered, is_past: bool) -> None:
+        seen.append((event.user_id, is_past))
+        if event.user_id == 3:
+            arrived.set()
+        if event.user_id == 1:
+            raise ZeroDivisionError
+
+    commands = Commands(log)
+    commands.on(BroadcasterRegistered, handler)
+    following = asyncio.create_task(commands.follow())
+    async with asyncio.timeout(DEADLINE_S):
+        await commands.ready()
+        assert seen == [(1, True), (2, True)]
+        await _put(log, 3)
+        await arrived.wait()
+    assert seen[2:] == [(3, False)]
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+    await log.close()
