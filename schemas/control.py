@@ -108,6 +108,34 @@ class DeadLettersDropped(_Commanded, frozen=True, kw_only=True, tag="dead_letter
     letters: tuple[str, ...]
 
 
+class GenerationStarted(_Commanded, frozen=True, kw_only=True, tag="generation.started"):
+    """A new generation of read models is being folded, by `versions` of the read models. The first record for a number
+    stands; generation 1 is there without any."""
+
+    generation: int
+    versions: dict[str, int]
+
+
+class GenerationPromoted(_Commanded, frozen=True, kw_only=True, tag="generation.promoted"):
+    """From now on answers come from this generation: each partition changes over when its file has reached the live
+    position. The newest record says which generation is live; a rollback is one, too."""
+
+    generation: int
+
+
+class GenerationDropped(_Commanded, frozen=True, kw_only=True, tag="generation.dropped"):
+    """Every process deletes its files and snapshots of it. Means nothing for the generation that is live then, and for
+    one that was never started; what was dropped is not promoted any more."""
+
+    generation: int
+
+
+class SnapshotWanted(_Commanded, frozen=True, kw_only=True, tag="snapshot.wanted"):
+    """Every owner of a partition writes a snapshot of it, which carries the random id `snapshot`."""
+
+    snapshot: str
+
+
 ControlEvent = (
     LogCreated
     | BroadcasterRegistered
@@ -121,6 +149,10 @@ ControlEvent = (
     | TokenRevoked
     | DeadLettersRedriven
     | DeadLettersDropped
+    | GenerationStarted
+    | GenerationPromoted
+    | GenerationDropped
+    | SnapshotWanted
 )
 
 _encoder = msgspec.json.Encoder()

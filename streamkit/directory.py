@@ -154,8 +154,16 @@ class Directory:
 
     def _fold(self, event: control.ControlEvent) -> bool:
         match event:
-            case control.LogCreated() | control.DeadLettersRedriven() | control.DeadLettersDropped():
-                return False  # the log's business, the dead letters'
+            case (
+                control.LogCreated()
+                | control.DeadLettersRedriven()
+                | control.DeadLettersDropped()
+                | control.GenerationStarted()
+                | control.GenerationPromoted()
+                | control.GenerationDropped()
+                | control.SnapshotWanted()
+            ):
+                return False  # the log's business, the dead letters', the projector's
             case control.BroadcasterRegistered():
                 return self._register(event)
             case control.BroadcasterRemoved():

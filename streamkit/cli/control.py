@@ -83,6 +83,10 @@ def control_key(event: control.ControlEvent) -> str:
             return "log"
         case control.DeadLettersRedriven() | control.DeadLettersDropped():
             return "dead-letters"
+        case control.GenerationStarted() | control.GenerationPromoted() | control.GenerationDropped():
+            return "generations"
+        case control.SnapshotWanted():
+            return "snapshots"
         case _:
             return f"user:{event.user_id}"
 
