@@ -16,9 +16,6 @@ from msgspec import Struct
 
 from streamkit.sandbox.cast import Channel
 from streamkit.sandbox.grants import Grants
-from streamkit.setting_values import is_loopback
-
-PATH_PARAMETERS = ("request", "person", "answer")
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -61,12 +58,6 @@ class Consent:
             told = {"code": code, "scope": " ".join(asked.scopes), "state": asked.state}
         joint = "&" if urlsplit(asked.redirect_uri).query else "?"
         return web.Response(status=302, headers={"Location": f"{asked.redirect_uri}{joint}{urlencode(told)}"})
-
-
-def may_redirect_to(uri: str) -> bool:
-    """Only this machine is redirected to: the sandbox hands its codes to nobody else."""
-    parts = urlsplit(uri)
-    return parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
 
 
 def _page(platform: str, request_id: str, asked: Asked, channels: Iterable[Channel]) -> str:

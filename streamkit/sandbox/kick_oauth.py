@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from streamkit.sandbox.consent import Asked, Consent, may_redirect_to
+from streamkit.sandbox.consent import Asked, Consent
 from streamkit.sandbox.grants import Grants, InvalidGrant, Issued, TokenRules
+from streamkit.sandbox.postman import is_on_this_machine
 
 KICK_TOKENS = TokenRules(user_s=7200, rotates=True)
 
@@ -48,7 +49,7 @@ class KickOAuth:
             challenge=query.get("code_challenge", ""),
         )
         is_complete = asked.scopes and asked.state and asked.challenge and query.get("code_challenge_method") == "S256"
-        is_ours = query.get("client_id") == self._grants.client.id and may_redirect_to(asked.redirect_uri)
+        is_ours = query.get("client_id") == self._grants.client.id and is_on_this_machine(asked.redirect_uri)
         if query.get("response_type") != "code" or not is_complete or not is_ours:
             return web.json_response({"error": "Invalid request"}, status=400)
         return self._consent.page(asked)

@@ -1,8 +1,7 @@
 """The fake Twitch: its channels, tokens and subscriptions, and what a person or a test can do there.
 
     twitch = Twitch(now=clock)
-    app = web.Application()
-    app.add_routes(twitch.routes())
+    twitch.install(app)
 
 serves api.twitch.tv, id.twitch.tv and eventsub.wss.twitch.tv on one address (their paths do not meet).
 """
@@ -40,9 +39,9 @@ class Twitch:
         self._oauth = TwitchOAuth(self.grants, Consent("Twitch", self.grants, self.channels), self.channels)
         self._helix = Helix(self.grants, self.channels)
 
-    def routes(self) -> list[web.RouteDef]:
-        """Everything Twitch serves."""
-        return [*self._oauth.routes(), *self._helix.routes()]
+    def install(self, app: web.Application) -> None:
+        """Serve it with `app`."""
+        app.add_routes([*self._oauth.routes(), *self._helix.routes()])
 
     def settings(self, url: str) -> dict[str, str]:
         """What points StreamKit at this Twitch, served at `url`."""

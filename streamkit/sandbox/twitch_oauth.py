@@ -8,8 +8,9 @@ from typing import Any
 from aiohttp import web
 
 from streamkit.sandbox.cast import Channel
-from streamkit.sandbox.consent import Asked, Consent, may_redirect_to
+from streamkit.sandbox.consent import Asked, Consent
 from streamkit.sandbox.grants import Grants, InvalidGrant, Issued, TokenRules
+from streamkit.sandbox.postman import is_on_this_machine
 
 TWITCH_TOKENS = TokenRules(user_s=14_124, rotates=False)
 
@@ -41,7 +42,7 @@ class TwitchOAuth:
         )
         if query.get("client_id") != self._grants.client.id:
             return _refused(400, "invalid client")
-        if not may_redirect_to(asked.redirect_uri):
+        if not is_on_this_machine(asked.redirect_uri):
             return _refused(400, "Parameter redirect_uri does not match registered URI")
         if query.get("response_type") != "code":
             return _refused(400, "invalid response type")

@@ -152,9 +152,9 @@ def kick_status(streamer: Person, title: str, started: datetime, ended: datetime
     }
 
 
-def kick_metadata(streamer: Person, title: str, category: str) -> Json:
+def kick_metadata(streamer: Person, title: str, category: str, category_id: int = 15) -> Json:
     """`livestream.metadata.updated`."""
-    shown = {"id": 15, "name": category, "thumbnail": ""}
+    shown = {"id": category_id, "name": category, "thumbnail": ""}
     return {
         "broadcaster": kick_user(streamer),
         "metadata": {

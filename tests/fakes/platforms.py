@@ -65,8 +65,8 @@ async def running_platforms() -> AsyncIterator[Platforms]:
     clock = MovedClock()
     kick, twitch = Kick(now=clock), Twitch(now=clock)
     kick_app, twitch_app = web.Application(), web.Application()
-    kick_app.add_routes(kick.routes())
-    twitch_app.add_routes(twitch.routes())
+    kick.install(kick_app)
+    twitch.install(twitch_app)
     kick_server = await serve(kick_app, "127.0.0.1", 0, grace_s=0.2)
     twitch_server = await serve(twitch_app, "127.0.0.1", 0, grace_s=0.2)
     try:
