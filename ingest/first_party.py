@@ -40,7 +40,7 @@ class FirstParty:
         app.router.add_route("*", PUSH_EVENTS.path, handler)
 
     async def events(self, request: web.Request) -> web.Response:
-        """200 once the log has all events of the body. Raises Problem, LogUnavailable, LogClosed for the front."""
+        """200 once the log (with the position) or the spool has all events of the body. Raises Problem, LogUnavailable, LogClosed for the front."""
         principal, left, _ = await self._front.admit(request, "events:write")
         body = await read_body(request, max_bytes=BODY_MAX_BYTES)
         broadcaster = self._directory.broadcaster(principal.user_id)
@@ -53,7 +53,7 @@ class FirstParty:
             body=success_body(broadcaster, accepted, now_us=time.time_ns() // 1000, timezone=self._timezone),
             content_type=JSON_TYPE,
             headers={
-                POSITION_HEADER: position,
+                **({} if position is None else {POSITION_HEADER: position}),
                 "Cache-Control": "no-store",
                 **self._front.allowance.headers(left),
             },

@@ -24,5 +24,5 @@ def look_anew(letter: DeadLetter, broadcaster_of: BroadcasterOf) -> Anew:
         return StillDead("malformed", "the letter lacks a header or is of a platform that this build does not know")
     outcome = decode(Delivery(letter.headers, letter.body, letter.received_at), broadcaster_of)
     if isinstance(outcome, Parked):
-        return StillDead(outcome.reason, outcome.detail)
+        return StillDead(outcome.reason, outcome.detail, outcome.broadcaster_id)
     return record_of(outcome) if isinstance(outcome, Event) else None

@@ -39,6 +39,14 @@ class Event(Struct, frozen=True, kw_only=True):
     data: KindData
 
 
+class EventHead(Struct, frozen=True, gc=False):
+    """What an event's record repeats in its headers."""
+
+    platform: str
+    type: str
+    event_id: str
+
+
 class _Envelope(Struct, frozen=True, kw_only=True):
     event_id: str
     natural_key: str | None
@@ -62,6 +70,7 @@ UPCASTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _v1_to_v2
 """From a version to the next one; every version below SCHEMA_VERSION has its entry."""
 
 _encoder = msgspec.json.Encoder()
+_head = msgspec.json.Decoder(EventHead)
 _version = msgspec.json.Decoder(msgspec.defstruct("_Version", [("schema_version", int)]))
 _envelope = msgspec.json.Decoder(_Envelope)
 _data_decoders = {kind: msgspec.json.Decoder(struct) for kind, struct in KIND_STRUCTS.items()}
@@ -118,6 +127,11 @@ def decode_event(value: bytes) -> Event:
         received_at=envelope.received_at,
         data=decoder.decode(envelope.data),  # type: ignore[arg-type]
     )
+
+
+def decode_event_head(value: bytes) -> EventHead:
+    """The head alone, of an event of any schema version. Raises one of UNREADABLE (schemas/errors.py)."""
+    return _head.decode(value)
 
 
 def utc_now() -> datetime:

@@ -5,7 +5,6 @@ A room's modules are imported when its command runs, so that the small commands 
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -21,7 +20,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import Retry
 from streamkit import addresses, lifecycle, telemetry
 from streamkit.cli.accounts import accounts
-from streamkit.cli.common import command_settings, json_option, opened_log, run_program
+from streamkit.cli.common import command_settings, json_option, run_program
 from streamkit.cli.credentials import credentials
 from streamkit.cli.dead_letters import dead_letters
 from streamkit.cli.demo import demo_command
@@ -33,25 +32,20 @@ from streamkit.cli.simulate import simulate
 from streamkit.cli.status import status
 from streamkit.cli.tokens import tokens
 from streamkit.cli.transfer import export_command, import_command
-from streamkit.credentials import Credentials, other_key
-from streamkit.directory import Directory
-from streamkit.front import Front
 from streamkit.health import Progress, Readiness, add_health_routes
-from streamkit.keys import Keys, keys_of
+from streamkit.keys import keys_of
 from streamkit.lifecycle import Start, Watch, run_until_signalled
-from streamkit.log.protocol import EVENTS, EventLog
+from streamkit.log.protocol import EVENTS
+from streamkit.parts import Parts, account_reasons, open_parts, soft_reasons
 from streamkit.redrive import Anew
 from streamkit.settings import Settings, check_listen
-from streamkit.simulation.sandbox import register_sandbox
 from streamkit.simulation.signing import SANDBOX_TWITCH_SECRET, sandbox_kick_public_key
-from streamkit.transfer.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
     from api.app import ApiRoom
     from ingest.app import IngestRoom
     from projector.run import Projector
     from streamkit.reads import ReadModels
-    from streamkit.redis import SoftState
     from streamkit.transfer.portable import Sink, Source
 
 
@@ -76,43 +70,7 @@ class Place(Struct, frozen=True):
     port: int
 
 
-class Parts(Struct, frozen=True):
-    """What every room stands on. The directory follows the control topic until the stack closes."""
-
-    settings: Settings
-    keys: Keys
-    token: str
-    log: EventLog
-    directory: Directory
-    soft: SoftState
-    front: Front
-
-
-async def _parts(
-    stack: AsyncExitStack, settings: Settings, keys: Keys, watch: Watch, *, takes_deliveries: bool = False
-) -> Parts:
-    from streamkit.redis import open_soft_state
-
-    log = await stack.enter_async_context(opened_log(settings))
-    refuse_unfinished(settings.data_dir, log.log_id)
-    directory = Directory()
-    if settings.sandbox and takes_deliveries:
-        await directory.catch_up(log)
-        await register_sandbox(log, directory)
-    watch.start(stack, "directory", directory.follow(log, stop=asyncio.Event()))
-    await directory.ready()
-    soft = await open_soft_state(settings.redis_url, log.log_id)
-    stack.push_async_callback(soft.close)
-    other = other_key(directory, keys)
-    if other is not None:
-        telemetry.warn("credentials.made_with_another_key", key_id=other, own_key_id=keys.key_id)
-    front = Front(Credentials(directory, keys), rate_limit=settings.rate_limit, cors_origins=settings.cors_origins)
-    if soft.shared and settings.rate_limit:
-        watch.start(stack, "shared rate limit", front.share(soft))
-    return Parts(settings, keys, settings.internal_token or keys.internal_token, log, directory, soft, front)
-
-
-async def _ingest(stack: AsyncExitStack, parts: Parts) -> IngestRoom:
+async def _ingest(stack: AsyncExitStack, parts: Parts, watch: Watch) -> IngestRoom:
     from ingest.app import IngestRoom
     from ingest.kick_keys import KickKeys
 
@@ -134,9 +92,12 @@ async def _ingest(stack: AsyncExitStack, parts: Parts) -> IngestRoom:
         ),
         kick_webhook_token=settings.kick_webhook_token,
         dead_letter_max_bytes=settings.dead_letter_max_bytes,
+        standby=parts.standby,
+        spool_max_bytes=settings.spool_max_bytes,
     )
     await room.start()
     stack.push_async_callback(room.close)
+    watch.start(stack, "drain of the spool", room.drain())
     return room
 
 
@@ -188,8 +149,14 @@ async def _serve(stack: AsyncExitStack, parts: Parts, app: web.Application, plac
 class _Health:
     """What `/readyz` tells: the rooms' reasons, the projector's progress, and that a stop has begun."""
 
-    def __init__(self, *reasons: Callable[[], list[str]], projector: Projector | None = None) -> None:
+    def __init__(
+        self,
+        *reasons: Callable[[], list[str]],
+        ingest: IngestRoom | None = None,
+        projector: Projector | None = None,
+    ) -> None:
         self._reasons = reasons
+        self._ingest = ingest
         self._projector = projector
         self._draining = False
 
@@ -216,24 +183,8 @@ class _Health:
                 reasons.append(str(away))
             if self._projector.stopped is not None:
                 reasons.append(self._projector.stopped)
-        return Readiness(tuple(dict.fromkeys(reasons)), progress=progress)
-
-
-def _soft_reasons(soft: SoftState) -> Callable[[], list[str]]:
-    return lambda: [] if soft.connected else ["Redis is away: duplicates are known from the fold alone."]
-
-
-def _key_reasons(parts: Parts) -> Callable[[], list[str]]:
-    def reasons() -> list[str]:
-        other = other_key(parts.directory, parts.keys)
-        if other is None:
-            return []
-        return [
-            f"The newest client was made with the secret key {other}, and this process has {parts.keys.key_id}: clients "
-            "of that key are refused. Set STREAMKIT_SECRET_KEY (or STREAMKIT_SECRET_KEY_PREVIOUS) to it, or revoke them."
-        ]
-
-    return reasons
+        spool = None if self._ingest is None else self._ingest.spooled()
+        return Readiness(tuple(dict.fromkeys(reasons)), progress=progress, spool=spool)
 
 
 def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
@@ -241,15 +192,15 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
     keys = keys_of(settings, create=True)
 
     async def start(stack: AsyncExitStack) -> str:
-        parts = await _parts(stack, settings, keys, watch, takes_deliveries=True)
+        parts = await open_parts(stack, settings, keys, watch, takes_deliveries=True)
         projector = await _projector(stack, parts)
         api = await _api(stack, parts, projector.reads)
-        ingest = await _ingest(stack, parts)
+        ingest = await _ingest(stack, parts, watch)
         app = web.Application()
         api.add_routes(app)
         ingest.add_routes(app)
-        reasons = (_key_reasons(parts), _soft_reasons(parts.soft), ingest.readiness, api.readiness)
-        health = _Health(*reasons, projector=projector)
+        reasons = (account_reasons(parts), soft_reasons(parts.soft), ingest.readiness, api.readiness)
+        health = _Health(*reasons, ingest=ingest, projector=projector)
         return await _serve(stack, parts, app, place, health)
 
     return start
@@ -259,11 +210,11 @@ def _start_ingest(settings: Settings, place: Place, watch: Watch) -> Start:
     keys = keys_of(settings, create=False)
 
     async def start(stack: AsyncExitStack) -> str:
-        parts = await _parts(stack, settings, keys, watch, takes_deliveries=True)
-        room = await _ingest(stack, parts)
+        parts = await open_parts(stack, settings, keys, watch, takes_deliveries=True)
+        room = await _ingest(stack, parts, watch)
         app = web.Application()
         room.add_routes(app)
-        health = _Health(_key_reasons(parts), _soft_reasons(parts.soft), room.readiness)
+        health = _Health(account_reasons(parts), soft_reasons(parts.soft), room.readiness, ingest=room)
         return await _serve(stack, parts, app, place, health)
 
     return start
@@ -275,11 +226,11 @@ def _start_projector(settings: Settings, place: Place, watch: Watch) -> Start:
     async def start(stack: AsyncExitStack) -> str:
         from projector.read_port import add_routes
 
-        parts = await _parts(stack, settings, keys, watch)
+        parts = await open_parts(stack, settings, keys, watch)
         projector = await _projector(stack, parts)
         app = web.Application(client_max_size=1 << 20)
         add_routes(app, projector, parts.token)
-        return await _serve(stack, parts, app, place, _Health(_soft_reasons(parts.soft), projector=projector))
+        return await _serve(stack, parts, app, place, _Health(soft_reasons(parts.soft), projector=projector))
 
     return start
 
@@ -290,7 +241,7 @@ def _start_api(settings: Settings, place: Place, watch: Watch) -> Start:
     async def start(stack: AsyncExitStack) -> str:
         from api.remote import RemoteReadModels
 
-        parts = await _parts(stack, settings, keys, watch)
+        parts = await open_parts(stack, settings, keys, watch)
         urls = settings.projector_urls or (addresses.DEFAULT_PROJECTOR_URL,)
         reads = RemoteReadModels(urls, parts.token, partitions=parts.log.partitions(EVENTS), log_id=parts.log.log_id)
         stack.push_async_callback(reads.close)
@@ -298,7 +249,7 @@ def _start_api(settings: Settings, place: Place, watch: Watch) -> Start:
         room = await _api(stack, parts, reads)
         app = web.Application()
         room.add_routes(app)
-        return await _serve(stack, parts, app, place, _Health(_key_reasons(parts), room.readiness))
+        return await _serve(stack, parts, app, place, _Health(account_reasons(parts), room.readiness))
 
     return start
 

@@ -25,12 +25,21 @@ class Progress(Struct, frozen=True):
     lag_s: float
 
 
+class Spooled(Struct, frozen=True):
+    """What waits for the log in this process's spool, and since when the oldest of it does (0.0 when there is none)."""
+
+    events: int
+    bytes: int
+    oldest_s: float
+
+
 class Readiness(Struct, frozen=True):
     """What a process can do now. `serving` False answers 503; `reasons` say in a sentence each what is degraded."""
 
     reasons: tuple[str, ...] = ()
     serving: bool = True
     progress: Progress | None = None
+    spool: Spooled | None = None
 
 
 class _Details(Struct, frozen=True):
@@ -41,6 +50,7 @@ class _Details(Struct, frozen=True):
     ends: dict[str, int] | UnsetType = UNSET
     lag_events: int | UnsetType = UNSET
     lag_s: float | UnsetType = UNSET
+    spool: Spooled | UnsetType = UNSET
 
 
 Ready = Callable[[], Awaitable[Readiness]]
@@ -82,8 +92,9 @@ def add_health_routes(app: web.Application, *, ready: Ready, token: str, rooms: 
 
 def _describe(readiness: Readiness, rooms: tuple[str, ...]) -> _Details:
     progress = readiness.progress
+    spool = UNSET if readiness.spool is None else readiness.spool
     if progress is None:
-        return _Details(_status(readiness), rooms, readiness.reasons)
+        return _Details(_status(readiness), rooms, readiness.reasons, spool=spool)
     return _Details(
         _status(readiness),
         rooms,
@@ -92,6 +103,7 @@ def _describe(readiness: Readiness, rooms: tuple[str, ...]) -> _Details:
         progress.ends,
         progress.lag_events,
         progress.lag_s,
+        spool,
     )
 
 

@@ -16,10 +16,12 @@ from streamkit.log.protocol import Record
 
 
 class StillDead(Struct, frozen=True):
-    """It is no event yet, for the first reason that holds now; `detail` has no payload text."""
+    """It is no event yet, for the first reason that holds now; `detail` has no payload text, `broadcaster_id` is the
+    platform's id of an unknown broadcaster."""
 
     reason: ParkReason
     detail: str
+    broadcaster_id: str | None = None
 
 
 Anew = Record | StillDead | None

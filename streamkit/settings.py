@@ -41,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_limit: float
     cors_origins: tuple[str, ...]
     spool_max_bytes: int
+    spool_after_ms: int
     dead_letter_max_bytes: int
     generations_kept: int
     snapshot_dir: Path
@@ -92,7 +93,7 @@ SETTINGS: tuple[Setting, ...] = (
         "STREAMKIT_DATA_DIR",
         "path",
         "./data",
-        "Everything local: the SQLite log, read models, generated keys (mode 0600)",
+        "Everything local: the SQLite log, read models, the spool, generated keys (mode 0600)",
         values.path,
     ),
     Setting(
@@ -208,8 +209,15 @@ SETTINGS: tuple[Setting, ...] = (
         "STREAMKIT_SPOOL_MAX_BYTES",
         "bytes",
         "4 GiB",
-        "Not used yet: there is no spool, and while Kafka is away platforms get 503",
+        "What the spool may hold while Kafka is away, at most; beyond it platforms get 503",
         values.size_bytes,
+    ),
+    Setting(
+        "STREAMKIT_SPOOL_AFTER_MS",
+        "ms",
+        "1000",
+        "So long Kafka has to acknowledge a delivery before it goes into the spool",
+        values.whole(50, 60_000),
     ),
     Setting(
         "STREAMKIT_DEAD_LETTER_MAX_BYTES",

@@ -20,7 +20,7 @@ _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 DELIVERIES = Counter(
     "streamkit_deliveries",
-    "Deliveries by outcome: event, ignored, parked, dropped, duplicate, challenge, refused, unavailable",
+    "Deliveries by outcome: event, spooled, ignored, parked, dropped, duplicate, challenge, refused, unavailable",
     ("platform", "outcome"),
     registry=REGISTRY,
 )
@@ -40,6 +40,11 @@ DEAD_LETTERS_PARKED = Counter(
 )
 DEAD_LETTERS_DROPPED = Counter(
     "streamkit_dead_letters_dropped", "Deliveries beyond the parking limits, by reason", ("reason",), registry=REGISTRY
+)
+SPOOL_EVENTS = Gauge("streamkit_spool_events", "Events in the spool of this process", registry=REGISTRY)
+SPOOL_BYTES = Gauge("streamkit_spool_bytes", "Bytes in the spool of this process", registry=REGISTRY)
+SPOOL_OLDEST_SECONDS = Gauge(
+    "streamkit_spool_oldest_seconds", "Age of the oldest event in the spool, 0 when it is empty", registry=REGISTRY
 )
 FOLDED_EVENTS = Counter(
     "streamkit_folded_events", "Events folded, duplicates included", ("partition",), registry=REGISTRY

@@ -44,6 +44,7 @@ _MAX_BATCH_BYTES = 64 << 20
 _ROWS_AT_ONCE = 128
 _ROWS_PER_STATEMENT = 1024
 _ROWS_PER_FETCH = 1000
+_UNUSED_PAGES = 4096
 _TABLES = {EVENTS: "events", CONTROL: "control", VAULT: "vault", DEAD_LETTERS: "dead_letters"}
 
 # `next` is the position right after the record, so that SQLite's own numbering (1, 2, …) gives positions from 0 on.
@@ -126,6 +127,14 @@ class SqliteLog:
     async def info(self) -> list[PartitionInfo]:
         """Extent of every partition. Sizes: exact for dead letters, else shares of the file by number of records."""
         return await self._ask(self._to_read.info)
+
+    async def discard(self, topic: str, partition: int, before: int) -> None:
+        """Delete the records of one partition whose position is less than `before`; durable on return.
+
+        When none is left, positions begin at 0 again and the file gives its room back: for a file that is a queue and
+        no log. Raises LogUnavailable, LogClosed.
+        """
+        await self._ask(lambda: self._to_read.discard(topic, partition, before))
 
     async def close(self) -> None:
         """Finish the appends under way, end both threads, close the file; idempotent. Waiting readers get LogClosed."""
@@ -220,7 +229,8 @@ class _Database:
         places = [(topic, p, table) for topic, tables in self._tables.items() for p, table in enumerate(tables)]
         parts = [f"(SELECT coalesce(min(next) - 1, 0) FROM {table}), {_end_of(table)}" for _, _, table in places]  # noqa: S608
         parked = "(SELECT cast(value AS INTEGER) FROM meta WHERE name = 'dead_letter_bytes')"
-        whole = "(SELECT page_count FROM pragma_page_count()) * (SELECT page_size FROM pragma_page_size())"
+        used = "((SELECT page_count FROM pragma_page_count()) - (SELECT freelist_count FROM pragma_freelist_count()))"
+        whole = f"{used} * (SELECT page_size FROM pragma_page_size())"  # noqa: S608
         with _told():
             file_bytes, parked_bytes, *row = self._db.execute(f"SELECT {', '.join([whole, parked, *parts])}").fetchone()
         extents = [(*place, start, end) for place, start, end in zip(places, row[::2], row[1::2], strict=True)]
@@ -232,6 +242,16 @@ class _Database:
             )
             for topic, p, _, start, end in extents
         ]
+
+    def discard(self, topic: str, partition: int, before: int) -> None:
+        """See SqliteLog.discard."""
+        table = self._tables[topic][partition]
+        with _told():
+            self._db.execute(f"DELETE FROM {table} WHERE next <= ?", (before,))  # noqa: S608
+            (unused,) = self._db.execute("PRAGMA freelist_count").fetchone()
+            if unused > _UNUSED_PAGES and not self._db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():  # noqa: S608
+                with suppress(sqlite3.Error):  # the room matters less than the queue
+                    self._db.execute("VACUUM")
 
     def version(self) -> int:
         """SQLite's own count of other connections' commits."""

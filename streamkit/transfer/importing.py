@@ -12,11 +12,11 @@ from contextlib import aclosing
 from itertools import groupby
 from operator import attrgetter
 
-import msgspec
 from msgspec import Struct
 
 from schemas.control import LogCreated, decode_control
 from schemas.errors import UNREADABLE
+from schemas.event import decode_event_head
 from streamkit.log.protocol import (
     CONTROL,
     DEAD_LETTERS,
@@ -113,20 +113,11 @@ class _Survey:
         check_records([Record(stored.key, stored.value) for stored in chunk])
 
 
-class _Headed(Struct, frozen=True, gc=False):
-    platform: str
-    type: str
-    event_id: str
-
-
-_headed = msgspec.json.Decoder(_Headed)
-
-
 def record_of(stored: Stored) -> Record:
     """The record as it was appended first: with the headers of an event, which tell what its value tells too."""
     if stored.topic == EVENTS:
         try:
-            head = _headed.decode(stored.value)
+            head = decode_event_head(stored.value)
         except UNREADABLE:
             return Record(stored.key, stored.value)
         headers = (("platform", head.platform), ("type", head.type), ("event_id", head.event_id))

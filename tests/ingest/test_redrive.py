@@ -37,7 +37,7 @@ def test_a_letter_becomes_the_very_event_it_would_have_been(sample: Sample) -> N
 
 def test_what_is_no_event_still_says_why_now() -> None:
     assert look_anew(parked(GIFT, "malformed"), nobody) == StillDead(
-        "unknown_broadcaster", "no account has this channel connected"
+        "unknown_broadcaster", "no account has this channel connected", KICK_BROADCASTER
     )
     anew = look_anew(parked(GIFT, "unknown_broadcaster", body=b"{}"), broadcaster_of)
     assert isinstance(anew, StillDead)
