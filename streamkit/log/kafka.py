@@ -1,4 +1,4 @@
-"""The event log in Kafka: idempotent, acks=all, compressed. This is the one file that imports aiokafka.
+"""The event log in Kafka: idempotent, acks=all, compressed. It and kafka_group.py import aiokafka.
 
 Appends go down lanes (lanes.py) into one producer. Reads use consumers without a group, each at a position of its
 own: a read takes the idle one that stands where it wants to read, or a new one.
