@@ -40,10 +40,13 @@ def _narrowed(sql: str, quiet: frozenset[str]) -> str:
 
 
 class Snapshot:
-    """One broadcaster's read models at one position (schemas/read_models/model.py: Reading)."""
+    """One broadcaster's read models at one position (schemas/read_models/model.py: Reading).
 
-    def __init__(self, session: Session, user_id: int, position: int) -> None:
+    `narrows`: the file is folded by the build's own models, whose kinds say which recent rows there can be."""
+
+    def __init__(self, session: Session, user_id: int, position: int, *, narrows: bool = True) -> None:
         self.user_id = user_id
+        self._narrows = narrows
         self.settled = settled_before(position)
         recent = session.execute(RECENT, {"user_id": user_id}).fetchall()
         self.recent = {kind: Recent(events, first_us) for kind, events, first_us in recent}
@@ -52,9 +55,9 @@ class Snapshot:
 
     def rows(self, sql: str, **parameters: Any) -> Rows:
         """The rows of one statement."""
-        sql = _narrowed(
-            sql, frozenset(fold.into for fold in _folds_of(sql) if self.recent.keys().isdisjoint(fold.kinds))
-        )
+        if self._narrows:
+            quiet = (fold.into for fold in _folds_of(sql) if self.recent.keys().isdisjoint(fold.kinds))
+            sql = _narrowed(sql, frozenset(quiet))
         known = {"user_id": self.user_id, "settled": self.settled, **parameters}
         return self._session.execute(sql, used_in(sql, known)).fetchall()
 
@@ -76,7 +79,8 @@ class Second(Struct, frozen=True):
 class Shared:
     """The questions of one request: whoever is free answers the next one."""
 
-    def __init__(self, user_id: int, questions: Sequence[Question]) -> None:
+    def __init__(self, user_id: int, questions: Sequence[Question], *, narrows: bool = True) -> None:
+        self._narrows = narrows
         self.rows: list[list[Any]] = [[]] * len(questions)
         self._user_id = user_id
         self._questions = questions
@@ -92,7 +96,7 @@ class Shared:
         """Answer what nobody has begun to, in the read transaction of `session`."""
         snapshot: Snapshot | None = None
         while (number := next(self._next)) < len(self._questions):
-            snapshot = snapshot or Snapshot(session, self._user_id, position)
+            snapshot = snapshot or Snapshot(session, self._user_id, position, narrows=self._narrows)
             question = self._questions[number]
             query = QUERIES[question.name]
             parameters = {name: question.parameters[name] for name in query.parameters}
@@ -110,14 +114,20 @@ def reading(session: Session) -> Iterator[int]:
 
 
 def answer(
-    session: Session, second: Second | None = None, *, user_id: int, questions: Sequence[Question]
+    session: Session,
+    second: Second | None = None,
+    *,
+    user_id: int,
+    questions: Sequence[Question],
+    is_current: bool = True,
 ) -> tuple[int, list[list[Any]]]:
     """The file's position and the rows of every question as its row structs, all of one position.
 
     Blocks. Most of a question's time is planning, which one thread does: with a `second` connection two questions are
-    answered at once. Raises KeyError for a name that is no query, duckdb.Error for parameters that do not fit.
+    answered at once. `is_current`: the file is folded by the build's own read models. Raises KeyError for a name that is no
+    query, duckdb.Error for parameters that do not fit, or for a question that does not fit an older file.
     """
-    shared = Shared(user_id, questions)
+    shared = Shared(user_id, questions, narrows=is_current)
     with reading(session) as position:
         if second is None or len(questions) < 2:
             shared.work(session, position)

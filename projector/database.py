@@ -1,7 +1,7 @@
 """DuckDB files and their threads: one file per partition, one class that owns every thread which touches it.
 
-A file names the log, the partition and the versions of the read models it was folded with. Read models are derived:
-a file of another log or of other versions is deleted, and the fold starts from nothing.
+A file names the log, the partition and what else its rows depend on, and keeps the read models it is folded by. Read
+models are derived: a file of another log, or of another way to fold, is deleted, and the fold starts from nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 
 from projector import fold
 from projector.answers import Second
+from projector.recipes import read_models, versions_of, write_models
 from projector.session import Session
 from schemas.errors import Stop
 from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, ReadModel
@@ -54,9 +55,10 @@ class FileInUse(Stop):
 
 
 def open_file(path: Path, *, log_id: str, partition: int, models: Sequence[ReadModel] = READ_MODELS) -> Session:
-    """Open or make the partition's file; a file that is of another log, partition or version is deleted first.
+    """Open or make the partition's file; a file that is of another log, partition or FOLD_VERSION is deleted first.
 
-    Blocks. Raises FileInUse when another process holds it.
+    `models` are those of a file that is made; one that is there keeps its own (`read_models`). Blocks. Raises FileInUse
+    when another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -68,10 +70,10 @@ def open_file(path: Path, *, log_id: str, partition: int, models: Sequence[ReadM
         _delete(path, "unreadable")
         session = _connect(path)
         found = None
-    wanted = {"log_id": log_id, "partition": str(partition), "versions": _versions(session, models)}
+    wanted = {"log_id": log_id, "partition": str(partition), "folding": _folding(session)}
     if found is not None and found != wanted:
         session.close()
-        _delete(path, "other log" if found.get("log_id") != log_id else "other versions")
+        _delete(path, "other log" if found.get("log_id") != log_id else "folded otherwise")
         session = _connect(path)
         found = None
     if found is None:
@@ -79,6 +81,7 @@ def open_file(path: Path, *, log_id: str, partition: int, models: Sequence[ReadM
         session.execute("CREATE TABLE file_identity (name VARCHAR, value VARCHAR)")
         for name_value in wanted.items():
             session.execute("INSERT INTO file_identity VALUES ($1, $2)", name_value)
+        write_models(session, models)
         fold.create_tables(session, models)
         session.execute("COMMIT")
     return session
@@ -106,17 +109,12 @@ def _connect(path: Path) -> Session:
     return session
 
 
-def _versions(session: Session, models: Sequence[ReadModel]) -> str:
-    """Everything the rows depend on beside the log; DuckDB's hash among it, which is not promised to stay."""
+def _folding(session: Session) -> str:
+    """What the rows depend on beside the log and the models; DuckDB's hash among it, which is not promised to stay."""
     probe = session.execute("SELECT hash('streamkit')").fetchone()
     assert probe is not None
-    versions = {
-        "fold": FOLD_VERSION,
-        "settled_every": [SETTLED_EVERY, SORTED_EVERY],
-        "hash": probe[0],
-        **{model.name: model.version for model in models},
-    }
-    return msgspec.json.encode(versions).decode()
+    folding = {"fold": FOLD_VERSION, "settled_every": [SETTLED_EVERY, SORTED_EVERY], "hash": probe[0]}
+    return msgspec.json.encode(folding).decode()
 
 
 def _identity(session: Session) -> dict[str, str] | None:
@@ -130,11 +128,15 @@ def _identity(session: Session) -> dict[str, str] | None:
 
 
 class Database:
-    """One partition's file: one writer thread, a few reader threads. No method blocks the event loop."""
+    """One partition's file: one writer thread, a few reader threads. No method blocks the event loop.
+
+    `models` are those it is folded by, and `is_current` says whether they are of the build's versions, once it is open."""
 
     def __init__(self, path: Path, *, log_id: str, partition: int, readers: int = 2) -> None:
         self.path = path
         self.partition = partition
+        self.models: Sequence[ReadModel] = READ_MODELS
+        self.is_current = True
         self._log_id = log_id
         self._session: Session | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"fold-{partition}")
@@ -148,6 +150,9 @@ class Database:
 
     def _open(self) -> None:
         self._session = open_file(self.path, log_id=self._log_id, partition=self.partition)
+        found = read_models(self._session)
+        self.is_current = versions_of(found) == versions_of(READ_MODELS)
+        self.models = READ_MODELS if self.is_current else found
         for _ in range(self._reader_count):
             cursor = self._session.cursor()
             cursor.execute("SET TimeZone = 'UTC'")

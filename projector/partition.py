@@ -167,6 +167,7 @@ class PartitionFold:
             positions=records.positions,
             values=records.values,
             next_position=records.next_position,
+            models=self.file.models,
         )
         try:
             began = time.perf_counter()
@@ -194,7 +195,14 @@ class PartitionFold:
             telemetry.DEAD_LETTERS_PARKED.labels("fold_failed").inc()
             telemetry.FOLD_FAILED.labels(str(self.partition)).inc()
             telemetry.error("fold_failed", partition=self.partition, position=position, reason=type(error).__name__)
-        skip = partial(fold, start=self.position, positions=(), values=(), next_position=records.next_position)
+        skip = partial(
+            fold,
+            start=self.position,
+            positions=(),
+            values=(),
+            next_position=records.next_position,
+            models=self.file.models,
+        )
         self._tell(await self.file.write(skip))
 
     def _tell(self, folded: Folded) -> None:

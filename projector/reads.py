@@ -7,6 +7,9 @@ import heapq
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
+
+import duckdb
 
 from projector.answers import answer
 from projector.database import Database
@@ -14,6 +17,9 @@ from schemas.errors import Retry
 from streamkit import telemetry
 from streamkit.log.protocol import partition_of
 from streamkit.reads import Answer, Change, Question
+
+RENEWED_IN_S = 30
+"""How long whoever asks what an older file cannot answer is told to wait."""
 
 _Waiter = tuple[int, int, asyncio.Future[None]]
 
@@ -47,6 +53,17 @@ class Reads:
         with telemetry.READ_SECONDS.time():
             position, rows = await file.read(partial(answer, user_id=user_id, questions=questions))
         return Answer(partition=partition, position=position, rows=rows)
+
+    async def _answer(self, file: Database, user_id: int, questions: Sequence[Question]) -> tuple[int, list[list[Any]]]:
+        work = partial(answer, user_id=user_id, questions=questions, is_current=file.is_current)
+        try:
+            return await file.read(work)
+        except (duckdb.BinderException, duckdb.CatalogException):
+            if file.is_current:
+                raise
+            raise Retry(
+                "These read models are of an older version and are being folded anew; ask again later.", RENEWED_IN_S
+            ) from None
 
     def partition_of(self, user_id: int) -> int:
         """The partition in which the broadcaster's events lie."""

@@ -58,7 +58,7 @@ class Folded:
         ).fetchall()
         found: dict[str, str] = {}
         for (table,) in tables:
-            if table in ("fold_position", "file_identity"):
+            if table in ("fold_position", "file_identity", "file_models"):
                 continue
             rows = self.session.execute(
                 f"SELECT count(*) || ':' || coalesce(sum(hash(t)::HUGEINT), 0) FROM {table} AS t"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from projector.database import FileInUse, open_file
 from projector.fold import PositionMoved, SettlingFailed
 from projector.fold import fold as fold_batch
+from projector.recipes import read_models
 from projector.session import Session
 from projector.staging import BadRecord
 from schemas.event import Event, encode_event
@@ -143,8 +145,8 @@ def marked(path: Path, **identity: object) -> Session:
     return open_file(path, **{"log_id": "log", "partition": 0, **identity})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("other", [{"log_id": "another"}, {"partition": 1}, {"models": READ_MODELS[:-1]}], ids=str)
-def test_a_file_of_another_log_partition_or_version_is_begun_anew(tmp_path: Path, other: dict[str, object]) -> None:
+@pytest.mark.parametrize("other", [{"log_id": "another"}, {"partition": 1}], ids=str)
+def test_a_file_of_another_log_or_partition_is_begun_anew(tmp_path: Path, other: dict[str, object]) -> None:
     path = tmp_path / "a.duckdb"
     session = marked(path)
     session.execute("UPDATE fold_position SET position = 9")
@@ -155,6 +157,15 @@ def test_a_file_of_another_log_partition_or_version_is_begun_anew(tmp_path: Path
     anew = marked(path, **other)
     assert anew.execute("SELECT position FROM fold_position").fetchall() == [(0,)]
     anew.close()
+
+
+def test_a_file_keeps_the_models_that_it_was_made_with(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    older = tuple(structs.replace(model, version=0, queries=()) for model in READ_MODELS[:-1])
+    marked(path, models=older).close()
+    session = marked(path)
+    assert read_models(session) == older
+    session.close()
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 4096, 8192, 12_288, 20_000, 262_144])
