@@ -81,6 +81,7 @@ class Ingest:
         await self.directory.ready()
         self.room = IngestRoom(self.log, self.directory, self.soft, front, **defaults | settings)
         await self.room.start()
+        self._draining = asyncio.create_task(self.room.drain())
         self.server = await serve(build_app(self.room), "127.0.0.1", 0)
         self.session = aiohttp.ClientSession(self.server.url)
 
@@ -88,6 +89,8 @@ class Ingest:
         """Stop in reverse."""
         await self.session.close()
         await self.server.close()
+        self._draining.cancel()
+        await asyncio.gather(self._draining, return_exceptions=True)
         await self.room.close()
         await self.soft.close()
         self._stop.set()
