@@ -8,6 +8,7 @@ from datetime import tzinfo
 
 from aiohttp import web
 
+from ingest.connect import Connect
 from ingest.drain import Drain
 from ingest.first_party import FirstParty
 from ingest.intake import Intake
@@ -29,7 +30,7 @@ class IngestRoom:
     """Everything between a delivery and the log. `twitch_secrets`: the present one, then the previous where there is.
 
     The log, the directory (which the caller follows the control topic with), the soft state and `standby` (where what
-    the log does not take is spooled; None: it is refused) are the caller's.
+    the log does not take is spooled; None: it is refused) are the caller's. Without `connect` nobody can consent here.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class IngestRoom:
         dead_letter_max_bytes: int,
         standby: StandbyFile | None = None,
         spool_max_bytes: int = 0,
+        connect: Connect | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._kick_keys = kick_keys
@@ -65,11 +67,14 @@ class IngestRoom:
             body_timeout_s=body_timeout_s,
         )
         self._first_party = FirstParty(self.intake, directory, front, timezone=timezone)
+        self._connect = connect
 
     def add_routes(self, app: web.Application) -> None:
         """Register the room's addresses."""
         self._webhooks.add_routes(app)
         self._first_party.add_routes(app)
+        if self._connect is not None:
+            self._connect.add_routes(app)
 
     async def start(self) -> None:
         """Learn what the dead letters and the spool hold already. Raises LogUnavailable, LogClosed."""

@@ -55,6 +55,13 @@ class PlatformDisconnected(_Control, frozen=True, tag="platform.disconnected"):
     platform: PlatformName
 
 
+class ConnectSpent(_Control, frozen=True, tag="connect.spent"):
+    """A ticket or state of a consent was used, by the request `by`. The first record that names it stands."""
+
+    id: str
+    by: str
+
+
 class ClientIssued(_Control, frozen=True, tag="client.issued"):
     """An API client. `secret_hash` is the keyed SHA-256 (hex) of the clear secret, `key_id` the key it was made with."""
 
@@ -142,6 +149,7 @@ ControlEvent = (
     | BroadcasterRemoved
     | PlatformConnected
     | PlatformDisconnected
+    | ConnectSpent
     | ClientIssued
     | ClientSecretRotated
     | ClientRevoked

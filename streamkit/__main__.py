@@ -72,7 +72,9 @@ class Place(Struct, frozen=True):
 
 async def _ingest(stack: AsyncExitStack, parts: Parts, watch: Watch) -> IngestRoom:
     from ingest.app import IngestRoom
+    from ingest.connect import Connect
     from ingest.kick_keys import KickKeys
+    from ingest.outreach import start_outreach
 
     settings = parts.settings
     secrets = [settings.twitch_webhook_secret, settings.twitch_webhook_secret_previous]
@@ -94,10 +96,12 @@ async def _ingest(stack: AsyncExitStack, parts: Parts, watch: Watch) -> IngestRo
         dead_letter_max_bytes=settings.dead_letter_max_bytes,
         standby=parts.standby,
         spool_max_bytes=settings.spool_max_bytes,
+        connect=Connect(settings, parts.keys, parts.log, parts.directory, parts.platforms),
     )
     await room.start()
     stack.push_async_callback(room.close)
     watch.start(stack, "drain of the spool", room.drain())
+    start_outreach(stack, watch, parts)
     return room
 
 

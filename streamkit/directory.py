@@ -93,6 +93,7 @@ class Directory:
         self._identities: dict[tuple[str, str], int] = {}
         self._clients: dict[str, Client] = {}
         self._tokens: dict[str, Token] = {}
+        self._spent: dict[str, str] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._log: EventLog | None = None
         self._ready = asyncio.Event()
@@ -122,6 +123,10 @@ class Directory:
     def token(self, jti: str) -> Token | None:
         """The token, revoked ones too; None when it was never issued."""
         return self._tokens.get(jti)
+
+    def spent_by(self, id: str) -> str | None:
+        """The request that used this ticket or state of a consent first; None while nobody has."""
+        return self._spent.get(id)
 
     def broadcasters(self) -> Iterable[Broadcaster]:
         """All that stand, in the order of registration."""
@@ -172,6 +177,8 @@ class Directory:
                 return self._connect(event)
             case control.PlatformDisconnected():
                 return self._disconnect(event)
+            case control.ConnectSpent():
+                return self._spend(event)
             case control.ClientIssued():
                 return self._issue_client(event)
             case control.ClientSecretRotated():
@@ -226,6 +233,12 @@ class Directory:
             platform: identity for platform, identity in broadcaster.platforms.items() if platform != event.platform
         }
         self._set_platforms(event.user_id, rest)
+        return True
+
+    def _spend(self, event: control.ConnectSpent) -> bool:
+        if event.id in self._spent:
+            return False
+        self._spent[event.id] = event.by
         return True
 
     def _set_platforms(self, user_id: int, platforms: dict[str, Identity]) -> None:

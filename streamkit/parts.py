@@ -21,6 +21,7 @@ from streamkit.keys import Keys
 from streamkit.lifecycle import Watch
 from streamkit.log.late import LateLog
 from streamkit.log.protocol import EventLog
+from streamkit.platforms.parts import Platforms, open_platforms
 from streamkit.settings import Settings
 from streamkit.simulation.sandbox import register_sandbox
 from streamkit.transfer.unfinished import refuse_unfinished
@@ -42,6 +43,7 @@ class Parts(Struct, frozen=True):
     soft: SoftState
     front: Front
     standby: StandbyFile | None
+    platforms: Platforms
 
 
 async def open_parts(
@@ -78,7 +80,8 @@ async def open_parts(
     if soft.shared and settings.rate_limit:
         watch.start(stack, "shared rate limit", front.share(soft))
     token = settings.internal_token or keys.internal_token
-    return Parts(settings, keys, token, log, directory, soft, front, standby)
+    platforms = await open_platforms(stack, settings, keys, log, directory, soft, watch)
+    return Parts(settings, keys, token, log, directory, soft, front, standby, platforms)
 
 
 def soft_reasons(soft: SoftState) -> Callable[[], list[str]]:

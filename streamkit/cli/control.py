@@ -79,6 +79,8 @@ def control_key(event: control.ControlEvent) -> str:
             return f"client:{event.client_id}"
         case control.TokenIssued() | control.TokenRevoked():
             return f"token:{event.jti}"
+        case control.ConnectSpent():
+            return f"connect:{event.id}"
         case control.LogCreated():
             return "log"
         case control.DeadLettersRedriven() | control.DeadLettersDropped():

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,7 +29,9 @@ from streamkit.platforms.connections import Connection, connections_of
 from streamkit.platforms.kick import KickApi
 from streamkit.platforms.twitch import TwitchApi
 from streamkit.platforms.vault import Vault, next_record, seal, unseal
-from streamkit.redis import SoftState
+
+if TYPE_CHECKING:
+    from streamkit.redis import SoftState
 
 FRESH = timedelta(seconds=60)
 """A token that ends sooner is renewed first."""

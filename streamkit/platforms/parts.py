@@ -1,0 +1,72 @@
+"""What a process talks to the platforms with, put together and started: one of each, for all its rooms.
+
+What may not live here: anything that knows a room.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from schemas.control import PlatformName
+from schemas.errors import LogUnavailable
+from streamkit.directory import Directory
+from streamkit.keys import Keys
+from streamkit.lifecycle import Watch
+from streamkit.log.protocol import EventLog
+from streamkit.platforms.http import Outgoing
+from streamkit.platforms.kick import KickApi
+from streamkit.platforms.tokens import Tokens
+from streamkit.platforms.twitch import TwitchApi
+from streamkit.platforms.vault import Vault
+from streamkit.settings import Settings
+
+if TYPE_CHECKING:
+    from streamkit.redis import SoftState
+
+
+class Platforms(Struct, frozen=True):
+    """Both platforms, and the tokens to call them with."""
+
+    outgoing: Outgoing
+    kick: KickApi
+    twitch: TwitchApi
+    tokens: Tokens
+
+
+def configured_platforms(settings: Settings) -> frozenset[PlatformName]:
+    """Where the deployment has an app: its client id and secret are set."""
+    pairs: dict[PlatformName, tuple[str | None, str | None]] = {
+        "kick": (settings.kick_client_id, settings.kick_client_secret),
+        "twitch": (settings.twitch_client_id, settings.twitch_client_secret),
+    }
+    return frozenset(platform for platform, pair in pairs.items() if all(pair))
+
+
+def outgoing_of(settings: Settings) -> Outgoing:
+    """Calls to the hosts that the settings name, and to no others."""
+    return Outgoing((settings.kick_api_url, settings.kick_auth_url, settings.twitch_api_url, settings.twitch_auth_url))
+
+
+async def open_platforms(
+    stack: AsyncExitStack,
+    settings: Settings,
+    keys: Keys,
+    log: EventLog,
+    directory: Directory,
+    soft: SoftState,
+    watch: Watch,
+) -> Platforms:
+    """Open them, to be closed with `stack`. A log that is away is read when it is back. Raises LogClosed."""
+    outgoing = outgoing_of(settings)
+    stack.push_async_callback(outgoing.close)
+    kick, twitch = KickApi(outgoing, settings), TwitchApi(outgoing, settings)
+    vault = Vault(log)
+    tokens = Tokens(vault, directory, soft, keys, kick=kick, twitch=twitch, configured=configured_platforms(settings))
+    with suppress(LogUnavailable):  # `follow` says so, and reads it later
+        await tokens.start()
+    watch.start(stack, "vault", vault.follow())
+    stack.push_async_callback(tokens.close)
+    return Platforms(outgoing, kick, twitch, tokens)
