@@ -109,7 +109,7 @@ async def test_ingest_judges_whom_it_does_not_know_when_the_log_is_back(
     settings = settings_of(kafka_broker) | {"STREAMKIT_KICK_PUBLIC_KEY": signer.public_pem}
     ran = run(tmp_path, "ingest", "--port", "0", **settings | {"STREAMKIT_LOG_URL": f"kafka://127.0.0.1:{free_port()}"})
     assert (ran.returncode, "Kafka" in ran.stderr) == (3, True), "a first start needs the log"
-    with Program(tmp_path, "ingest", **settings):
+    with Program(tmp_path, "ingest", port=0, **settings):
         pass
     account = command(tmp_path, "accounts", "add", "--name", "Late", "--kick", f"late:{STREAMER_ON_KICK}", **settings)
     kafka_broker.kill()
