@@ -12,7 +12,7 @@ import asyncio
 import fcntl
 import os
 import re
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -101,7 +101,7 @@ async def open_standing(stack: AsyncExitStack, settings: Settings, watch: Watch)
         log, _ = await _open_log(stack, settings, None, watch)
         return Standing(log, None, Directory(), late=False)
     folder = settings.data_dir / FOLDER
-    copy, directory = await _newest_copy(folder, settings.log_url)
+    copy, directory = await newest_copy(folder, settings.log_url)
     log, late = await _open_log(stack, settings, copy, watch)
     file = await take_file(folder, OfLog(log.log_id, log.partitions(EVENTS), settings.log_url))
     stack.push_async_callback(file.close)
@@ -154,6 +154,18 @@ async def take_file(folder: Path, of: OfLog) -> StandbyFile:
     return file
 
 
+async def count_left_behind(data_dir: Path) -> int:
+    """How many events lie in spools of this folder that no process holds, whatever their log. Does not raise."""
+    events = 0
+    for path in _files(data_dir / FOLDER):
+        with suppress(LogUnavailable, OSError):
+            if (file := await _taken(path)) is not None:
+                extents = {extent.topic: extent for extent in await file.log.info()}
+                await file.close()
+                events += extents[EVENTS].end - extents[EVENTS].start
+    return events
+
+
 async def keep_copy(log: EventLog, file: SqliteLog) -> None:
     """Keep the control topic of `log` copied in `file`, until cancelled. A task of the process.
 
@@ -198,7 +210,7 @@ async def _position_of_copy(log: EventLog, file: SqliteLog) -> int:
     return 0
 
 
-async def _newest_copy(folder: Path, log_url: str) -> tuple[OfLog | None, Directory]:
+async def newest_copy(folder: Path, log_url: str) -> tuple[OfLog | None, Directory]:
     """Of the log at this address: the one that reaches furthest. (None, an empty directory) when there is none."""
     newest: tuple[OfLog | None, Directory] = None, Directory()
     for path in _files(folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +130,16 @@ async def test_ingest_judges_whom_it_does_not_know_when_the_log_is_back(
             await post(b"{}", "no.such.type")
             waiting = await told(http, program, lambda now: True)
             assert waiting["spool"]["events"] == 3
+            (status, shown) = [
+                await asyncio.to_thread(run, tmp_path, "status", *how, "--at", program.url, **settings)
+                for how in (["--json"], [])
+            ]
+            assert status.returncode == shown.returncode == 3, "the log does not answer"
+            assert json.loads(status.stdout)["spool"]["events"] == 3
+            assert "spool           3 events (" in shown.stdout
             await asyncio.to_thread(program.kill)
+            left = await asyncio.to_thread(run, tmp_path, "status", "--json", **settings)
+            assert json.loads(left.stdout)["spool_left_behind"] == 3
             await asyncio.to_thread(program.start)
             await asyncio.to_thread(kafka_broker.start)
             await told(http, program, lambda now: now["status"] == "ready" and now["spool"]["events"] == 0)

@@ -24,7 +24,8 @@ _NO_ROOMS_TOLD = "something answers there, and does not say which rooms it serve
 
 
 async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dict[str, Any]:
-    """`rooms`, and of the projectors that answer `positions`, `lag_events` and `lag_s` (None: none answers).
+    """`rooms`; of the projectors that answer `positions`, `lag_events` and `lag_s` (None: none answers); and what all
+    `spool`s together hold (None: no room that answers has one).
 
     Of a room, `up` is None when something answers that may be it. Waits 2 s at most; does not raise.
     """
@@ -54,6 +55,17 @@ async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dic
         "positions": {p: position for answer in folding for p, position in answer["positions"].items()} or None,
         "lag_events": sum(answer["lag_events"] for answer in folding) if folding else None,
         "lag_s": max(answer["lag_s"] for answer in folding) if folding else None,
+        "spool": _together([answer["spool"] for answer in answers if "spool" in answer]),
+    }
+
+
+def _together(spools: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    if not spools:
+        return None
+    return {
+        "events": sum(spool["events"] for spool in spools),
+        "bytes": sum(spool["bytes"] for spool in spools),
+        "oldest_s": max(spool["oldest_s"] for spool in spools),
     }
 
 

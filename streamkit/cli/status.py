@@ -15,6 +15,7 @@ from streamkit.cli.records import read_to_end, say_unreadable
 from streamkit.cli.rooms import look_for_rooms
 from streamkit.log.protocol import DEAD_LETTERS, EVENTS, EventLog
 from streamkit.settings import Settings
+from streamkit.standby import count_left_behind
 
 LOOK_BACK = 1000
 """Records at the end of each partition in which the last event of a platform is looked for."""
@@ -24,7 +25,7 @@ LOOK_BACK = 1000
 @click.option("--at", "urls", multiple=True, metavar="URL", help="Look for rooms at this address too.")
 @json_option
 def status(urls: tuple[str, ...], as_json: bool) -> None:
-    """Every room: up or not; log ends, positions, lag, dead letters, the last delivery of each platform.
+    """Every room: up or not; log ends, positions, lag, spool, dead letters, the last delivery of each platform.
 
     \b
     Rooms are looked for at the addresses that processes left in the data folder, at STREAMKIT_PROJECTOR_URLS,
@@ -35,6 +36,7 @@ def status(urls: tuple[str, ...], as_json: bool) -> None:
 
     async def work(settings: Settings) -> dict[str, Any]:
         rooms = await look_for_rooms(settings, [url.rstrip("/") for url in urls])
+        rooms["spool_left_behind"] = await count_left_behind(settings.data_dir)
         try:
             async with opened_log(settings, create=False) as log:
                 return rooms | await _log(log)
@@ -98,6 +100,13 @@ def _text(document: dict[str, Any]) -> str:
         for one in document["rooms"]
     ]
     lines = [table(("ROOM", "STATUS", "ADDRESS", "WHY"), rows), ""]
+    if spool := document["spool"]:
+        waiting = f" ({spool['bytes']} bytes), the oldest for {spool['oldest_s']:.0f} s" if spool["events"] else ""
+        lines.append(f"spool           {spool['events']} events{waiting}")
+    if left := document["spool_left_behind"]:
+        lines.append(
+            f"spool           {left} events here that no process sees to: start `ingest` or `up` over their log"
+        )
     if "error" not in document["log"]:
         ends = document["log"]["ends"][EVENTS]
         positions = document["positions"] or {}

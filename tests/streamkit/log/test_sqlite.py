@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import sqlite3
 import stat
@@ -145,6 +146,20 @@ async def test_dead_letters_keep_to_their_limit(path: Path) -> None:
     await log.append(DEAD_LETTERS, [Record("big", b"x" * 5000)])
     assert (await log.read(DEAD_LETTERS, 0, 0)).positions == [30]
     await log.close()
+
+
+async def test_a_queue_gives_its_room_back(log: SqliteLog, path: Path) -> None:
+    await log.append(EVENTS, [Record("1", b"x" * 1000)] * 30_000)
+    await log.discard(EVENTS, 0, 29_000)
+    batch = await log.read(EVENTS, 0, 0, limit=10)
+    assert batch.positions == list(range(29_000, 29_010))
+    assert 900_000 < next(info.size_bytes or 0 for info in await log.info() if info.topic == EVENTS) < 1_500_000
+    await log.discard(EVENTS, 0, 30_000)
+    assert await log.ends(EVENTS) == (0,)
+    assert (await log.append(EVENTS, [Record("1", b"again")]))[0].position == 1
+    assert (await log.read(EVENTS, 0, 0)).values == [b"again"]
+    await log.close()
+    assert os.stat(path).st_size < 1_000_000
 
 
 async def test_sizes_are_shares_of_the_file(log: SqliteLog, path: Path) -> None:
