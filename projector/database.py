@@ -19,6 +19,7 @@ import msgspec
 
 from projector import fold
 from projector.answers import Second
+from projector.aside import Aside
 from projector.recipes import read_models, versions_of, write_models
 from projector.session import Session
 from schemas.errors import Stop
@@ -143,6 +144,7 @@ class Database:
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{partition}")
         self._cursors: queue.SimpleQueue[Session] = queue.SimpleQueue()
         self._reader_count = readers
+        self._aside = Aside(f"aside-{partition}")
 
     async def open(self) -> None:
         """Open the file. Raises FileInUse. Called once, before anything else."""
@@ -182,11 +184,21 @@ class Database:
             if idle is not None:
                 self._cursors.put(idle)
 
+    async def beside(self, work: Callable[[Session], T]) -> T:
+        """Run `work`, which may take long, beside folding and answering, and yielding to them; one at a time. Raises
+        duckdb.InterruptException when the file is closed meanwhile. Cancellation abandons the wait, not the work."""
+        return await self._aside.run(self._cursor, work)
+
+    def _cursor(self) -> Session:
+        assert self._session is not None, "open() comes first"
+        return self._session.cursor()
+
     async def reopen(self) -> None:
         """Close the file and open it again, after an error that DuckDB does not recover from."""
         await asyncio.get_running_loop().run_in_executor(self._writer, self._reopen)
 
     def _reopen(self) -> None:
+        self._aside.end()
         for _ in range(self._reader_count):
             self._cursors.get().close()
         if self._session is not None:
@@ -198,6 +210,7 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._set_aside, reason)
 
     def _set_aside(self, reason: str) -> None:
+        self._aside.end()
         for _ in range(self._reader_count):
             self._cursors.get().close()
         assert self._session is not None, "open() comes first"
@@ -206,10 +219,11 @@ class Database:
         self._open()
 
     async def close(self) -> None:
-        """Let running work finish, then release file and threads; idempotent."""
+        """Let running work finish (what runs `beside` is cut short), then release file and threads; idempotent."""
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self._aside.close()
         self._readers.shutdown(wait=True)
         self._writer.shutdown(wait=True)
         while not self._cursors.empty():

@@ -39,6 +39,11 @@ def file_of(data_dir: Path, generation: int, partition: int) -> Path:
     return data_dir / "generations" / str(generation) / f"partition-{partition}.duckdb"
 
 
+def generation_of(file: Path) -> int:
+    """Which generation a partition's file is of."""
+    return int(file.parent.name)
+
+
 class Projector:
     """Folds partitions into files under `data_dir` and answers from them. `partitions` are those taken at the start
     (None: all)."""
@@ -112,6 +117,10 @@ class Projector:
     def positions(self) -> dict[int, int]:
         """The next position to fold, per partition owned."""
         return {partition: one.position for partition, one in self._folds.items()}
+
+    def served(self) -> dict[int, Database]:
+        """The file that answers, per partition owned."""
+        return {partition: one.file for partition, one in self._folds.items()}
 
     @property
     def log_id(self) -> str:

@@ -39,6 +39,10 @@ class Session:
         """Another session on the same database, for another thread."""
         return Session(self._connection.cursor())
 
+    def interrupt(self) -> None:
+        """Let the statement that runs raise duckdb.InterruptException; from any thread."""
+        self._connection.interrupt()
+
     def close(self) -> None:
         """Release the connection; idempotent."""
         self._connection.close()

@@ -84,7 +84,7 @@ def write_snapshot(session: Session, folder: Path, *, epoch: int = 0, wanted: st
     """
     identity = dict(session.execute("SELECT name, value FROM file_identity").fetchall())
     into = folder / f"partition-{identity['partition']}"
-    part = into / f"{secrets.token_hex(8)}.part"
+    part = into / f"{wanted or 'copy'}.{secrets.token_hex(8)}.part"
     try:
         if wanted is None:
             there = read_description(_path(into, read_position(session), epoch, None))

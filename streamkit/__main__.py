@@ -16,6 +16,7 @@ import click
 from aiohttp import web
 from msgspec import Struct
 
+from schemas.control import SnapshotWanted
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Retry
 from streamkit import addresses, lifecycle, telemetry
@@ -105,13 +106,19 @@ async def _ingest(stack: AsyncExitStack, parts: Parts, watch: Watch) -> IngestRo
     return room
 
 
-async def _projector(stack: AsyncExitStack, parts: Parts) -> Projector:
+async def _projector(stack: AsyncExitStack, parts: Parts, watch: Watch) -> Projector:
+    from projector.commands import Commands
     from projector.run import Projector
+    from projector.wanted import Wanted
 
     projector = Projector(parts.log, parts.settings.data_dir)
     stack.push_async_callback(projector.close)
     await projector.start()
     projector.on_change(parts.soft.publish)
+    commands, wanted = Commands(parts.log), Wanted(projector, parts.settings.snapshot_dir)
+    stack.push_async_callback(wanted.close)
+    commands.on(SnapshotWanted, wanted.on_wanted)
+    watch.start(stack, "commands", commands.follow())
     return projector
 
 
@@ -197,7 +204,7 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
 
     async def start(stack: AsyncExitStack) -> str:
         parts = await open_parts(stack, settings, keys, watch, takes_deliveries=True)
-        projector = await _projector(stack, parts)
+        projector = await _projector(stack, parts, watch)
         api = await _api(stack, parts, projector.reads)
         ingest = await _ingest(stack, parts, watch)
         app = web.Application()
@@ -231,7 +238,7 @@ def _start_projector(settings: Settings, place: Place, watch: Watch) -> Start:
         from projector.read_port import add_routes
 
         parts = await open_parts(stack, settings, keys, watch)
-        projector = await _projector(stack, parts)
+        projector = await _projector(stack, parts, watch)
         app = web.Application(client_max_size=1 << 20)
         add_routes(app, projector, parts.token)
         return await _serve(stack, parts, app, place, _Health(soft_reasons(parts.soft), projector=projector))
