@@ -7,7 +7,7 @@ read. What may not live here: which file is folded, and what becomes of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import duckdb
@@ -34,9 +34,10 @@ async def fold_until(
     progress: Callable[[Folded], None],
     stop: asyncio.Event,
     models: Sequence[ReadModel] = READ_MODELS,
+    passed_over: Collection[int] = (),
 ) -> int:
     """Fold the records before position `until` into the session's file, from the file's own position on; where it stands
-    then: at `until`, or before it when `stop` was set.
+    then: at `until`, or before it when `stop` was set. Those at the positions `passed_over` leave no trace.
 
     `progress` is called on the event loop after each commit. A record that cannot be folded is passed over: it is a dead
     letter since the live fold met it. Whatever ends this (an error, kill -9), calling it again goes on from the last commit.
@@ -52,8 +53,9 @@ async def fold_until(
         while position < until and not stop.is_set():
             records = await (reading or _read(log, partition, position, until))
             reading = None
-            if not records.positions:
+            if records.next_position == position:
                 break
+            records = records.without(passed_over) if passed_over else records
             if records.next_position < until:
                 reading = asyncio.create_task(_read(log, partition, records.next_position, until))
             work = asyncio.create_task(asyncio.to_thread(_fold, session, position, records, models, failures))

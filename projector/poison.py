@@ -6,7 +6,7 @@ row failed from more than one broadcaster: then the fold is at fault, not the re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,18 @@ class Records(Struct, frozen=True):
     keys: Sequence[str]
     values: Sequence[bytes]
     next_position: int
+
+    def without(self, positions: Container[int]) -> Records:
+        """All but the records at these positions."""
+        kept = [index for index, position in enumerate(self.positions) if position not in positions]
+        if len(kept) == len(self.positions):
+            return self
+        return Records(
+            positions=[self.positions[index] for index in kept],
+            keys=[self.keys[index] for index in kept],
+            values=[self.values[index] for index in kept],
+            next_position=self.next_position,
+        )
 
     def split(self, culprit: int | None) -> list[Records]:
         """In two halves, or around the record at position `culprit`, in log order; none is empty."""

@@ -9,6 +9,7 @@ import pytest
 
 from projector.bulk import fold_until
 from projector.fold import Folded as Commit
+from projector.fold import fold as fold_batch
 from projector.poison import PartitionStopped
 from schemas.event import Event, encode_event
 from schemas.kinds import KicksGifted
@@ -52,6 +53,29 @@ async def test_the_tables_are_those_of_the_live_fold_at_any_position(
             assert position == until
             with fold(events[:until], path=tmp_path / f"{until}.duckdb", batches=[1, 10] * 9) as live:
                 assert digest == live.digest()
+
+
+async def test_what_is_passed_over_leaves_no_trace(log: MemoryLog, tmp_path: Path) -> None:
+    """Also when it is all there is, at the end, or the first of two copies."""
+    events = [event(KicksGifted(amount=1)) for _ in range(6)]
+    await append(log, [events[0], events[1], events[2], events[1], events[4], events[5]])
+    with Folded(tmp_path / "bulk.duckdb") as folded, fold([], path=tmp_path / "live.duckdb") as live:
+        position = await fold_until(
+            log,
+            folded.session,
+            0,
+            until=6,
+            progress=folded.commits.append,
+            stop=asyncio.Event(),
+            passed_over=frozenset({1, 4, 5}),
+        )
+        for at, one in ((0, events[0]), (2, events[2]), (3, events[1])):
+            fold_batch(live.session, live.position, [at], [encode_event(one)], at + 1)
+        assert (position, folded.digest()) == (6, live.digest())
+        more = await fold_until(
+            log, folded.session, 0, until=6, progress=folded.commits.append, stop=asyncio.Event(), passed_over={0}
+        )
+        assert more == 6
 
 
 async def test_it_stops_between_two_batches_and_goes_on(log: MemoryLog, tmp_path: Path) -> None:
