@@ -1,7 +1,8 @@
 """`ReadModels` over the projectors' read ports: who owns a partition, the questions, and the streams of changes.
 
-Owners are learnt by asking every projector for its positions, and again whenever one says it does not own a
-partition. What may not live here: anything about the public API.
+Owners are learnt from the streams of changes, and by asking every projector for its positions whenever one does not
+answer for a partition. Of several that say they own one, it is the one of the latest epoch, and then of the furthest
+position. What may not live here: anything about the public API.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import aiohttp
 import msgspec
 from msgspec import Raw, Struct
 
-from api.feed import ChangeFeed
+from api.feed import ChangeFeed, Owner
 from schemas.errors import Retry
 from schemas.read_models import QUERIES
 from streamkit import telemetry
@@ -26,16 +27,19 @@ from streamkit.reads import Answer, Change, Question
 CONNECT_S = 1.0
 ANSWER_S = 3.0
 """Beyond the time a question may wait for its position."""
+LEARN_S = 1.0
+"""A projector tells what it owns at once, whatever it has to do; one that does not is not asked."""
 _LEARN_EVERY_S = 0.1
 _CONNECTIONS = 64
 
 
 class Positions(Struct, frozen=True):
-    """What a read port says of itself. `positions` is keyed by the partitions it owns."""
+    """What a read port says of itself. `positions` and `epochs` are keyed by the partitions it owns."""
 
     log_id: str
     partitions: int
     positions: dict[str, int]
+    epochs: dict[str, int]
 
 
 class _Rows(Struct, frozen=True):
@@ -60,7 +64,8 @@ class RemoteReadModels:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._partitions = partitions
         self._log_id = log_id
-        self._owners: dict[int, str] = {}
+        self._owners: dict[int, Owner] = {}
+        self._found: dict[int, Owner] = {}  # what the round of asking under way has found, and what was told meanwhile
         self._learning: asyncio.Task[None] | None = None
         self._learnt_s = -_LEARN_EVERY_S
         self._refused: set[str] = set()
@@ -76,7 +81,7 @@ class RemoteReadModels:
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_S),
         )
-        self._feed = ChangeFeed(self._session, self._urls, self._told)
+        self._feed = ChangeFeed(self._session, self._urls, log_id=self._log_id, told=self._told, owned=self._heard)
         self._feed.start()
 
     async def close(self) -> None:
@@ -111,24 +116,28 @@ class RemoteReadModels:
     ) -> Answer:
         """Answer from one snapshot, at `min_position` or later; waits up to `wait_s` seconds for it.
 
-        Raises Retry when the position is not reached in time, or the partition's projector is not reachable.
-        Cancellation abandons the question.
+        While the partition moves, the wait is for its new owner too. Raises Retry when the position is not reached in
+        time, or no projector that owns the partition is reachable. Cancellation abandons the question.
         """
         partition = self.partition_of(user_id)
         body = _encoder.encode(
             {"user_id": user_id, "questions": questions, "min_position": min_position, "wait_s": wait_s}
         )
         deadline_s = time.monotonic() + wait_s
-        for attempt in range(2):
-            if attempt or partition not in self._owners:
+        is_second = False
+        while True:
+            if partition not in self._owners:
                 await self._learn()
             owner = self._owners.get(partition)
-            if owner is None:
+            if owner is not None:
+                answer = await self._ask(owner.url, body, questions, max(0.0, deadline_s - time.monotonic()))
+                if answer is not None:
+                    return answer
+                if self._owners.get(partition) is owner:
+                    del self._owners[partition]
+            if time.monotonic() >= deadline_s and (owner is None or is_second):
                 break
-            answer = await self._ask(owner, body, questions, max(0.0, deadline_s - time.monotonic()))
-            if answer is not None:
-                return answer
-            self._owners.pop(partition, None)
+            is_second = True
         raise Retry("The read models of this broadcaster are not reachable at the moment; try again shortly.")
 
     async def _ask(self, url: str, body: bytes, questions: Sequence[Question], wait_s: float) -> Answer | None:
@@ -169,32 +178,45 @@ class RemoteReadModels:
     async def _learn_all(self) -> None:
         # Too early is waited out, never skipped: whoever asks has just seen that what was learnt no longer holds.
         await asyncio.sleep(self._learnt_s + _LEARN_EVERY_S - time.monotonic())
-        found = await asyncio.gather(*(self._positions(url) for url in self._urls))
-        owners: dict[int, tuple[int, str]] = {}
-        for url, positions in zip(self._urls, found, strict=True):
-            for partition, position in (positions.positions if positions is not None else {}).items():
-                owners[int(partition)] = max(owners.get(int(partition), (-1, "")), (position, url))
-        self._owners = {partition: url for partition, (_, url) in owners.items()}
+        self._found = {}
+        for told in await asyncio.gather(*(self._positions(url) for url in self._urls)):
+            for partition, owner in told.items():
+                _believe(self._found, partition, owner)
+        self._owners = self._found
         self._learnt_s = time.monotonic()
 
-    async def _positions(self, url: str) -> Positions | None:
+    def _heard(self, partition: int, owner: Owner) -> None:
+        _believe(self._owners, partition, owner)
+        _believe(self._found, partition, owner)
+
+    async def _positions(self, url: str) -> dict[int, Owner]:
+        """The partitions the projector says it owns; none when it does not answer or is of another log."""
         assert self._session is not None, "RemoteReadModels.start comes before ask"
-        timeout = aiohttp.ClientTimeout(total=ANSWER_S, connect=CONNECT_S)
+        timeout = aiohttp.ClientTimeout(total=LEARN_S, connect=CONNECT_S)
         try:
             async with self._session.get(f"{url}/internal/v1/positions", timeout=timeout) as response:
                 if response.status != 200:
-                    return None
+                    return {}
                 positions = _positions.decode(await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
-            return None
+            return {}
         if positions.log_id != self._log_id or positions.partitions != self._partitions:
             if url not in self._refused:
                 telemetry.error("projector_of_another_log", url=url)
                 self._refused.add(url)
-            return None
+            return {}
         self._refused.discard(url)
-        return positions
+        return {
+            int(partition): Owner(positions.epochs[partition], position, url)
+            for partition, position in positions.positions.items()
+        }
 
     def _told(self, change: Change) -> None:
         for callback in self._callbacks:
             callback(change)
+
+
+def _believe(owners: dict[int, Owner], partition: int, owner: Owner) -> None:
+    known = owners.get(partition)
+    if known is None or known < owner:
+        owners[partition] = owner

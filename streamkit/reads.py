@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+LOG_ID_HEADER = "Streamkit-Log-Id"
+"""With a read port's stream of changes: the log whose positions it tells."""
+
 
 class Question(Struct, frozen=True):
     """A named query of schemas.read_models.QUERIES with its parameters (`$user_id` is added)."""

@@ -35,7 +35,7 @@ _share = msgspec.json.Decoder(Share)
 
 
 class KafkaGroup:
-    """One member. `run` joins and stays; `positions` are what is committed, by partition owned; `changed` is called
+    """One member, and its Tenure. `run` joins and stays; `positions` are what is committed, by partition owned; `changed` is called
     on the event loop with each new share, and must not block."""
 
     def __init__(
@@ -56,6 +56,10 @@ class KafkaGroup:
         self._consumer: AIOKafkaConsumer | None = None
         self._rejoining = False
         self._prove_now = asyncio.Event()
+
+    def epoch_of(self, partition: int) -> int | None:
+        """The group generation in which the partition is owned; None: it is not, as far as is known here."""
+        return self.share.epoch if partition in self.share.partitions else None
 
     def holds(self, partition: int) -> bool:
         """Whether questions of the partition may be answered here now."""

@@ -1,11 +1,43 @@
-"""Who of a group gets which partitions: even shares, and as few moves as that takes. Pure; Kafka's group protocol
-carries the claims to the member that decides, and its decision back (kafka_group.py)."""
+"""Who owns which partitions: what an owner may do, and how a group shares them out, evenly and with few moves.
+
+Pure; Kafka's group protocol carries the claims to the member that decides, and its decision back (kafka_group.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from msgspec import Struct
+
+
+class Tenure(Protocol):
+    """By what right a projector acts for the partitions whose files it has."""
+
+    def epoch_of(self, partition: int) -> int | None:
+        """The group generation in which the partition is owned; None: it is not, as far as is known here."""
+
+    def holds(self, partition: int) -> bool:
+        """Whether questions of the partition may be answered here now."""
+
+    def holds_strictly(self, partition: int) -> bool:
+        """Whether what is made of the partition here may be published for others now."""
+
+
+class Sole(Struct, frozen=True):
+    """The tenure of a projector that shares with nobody."""
+
+    def epoch_of(self, partition: int) -> int | None:
+        """No generation counts."""
+        return 0
+
+    def holds(self, partition: int) -> bool:
+        """Always."""
+        return True
+
+    def holds_strictly(self, partition: int) -> bool:
+        """Always."""
+        return True
 
 
 class Share(Struct, frozen=True):

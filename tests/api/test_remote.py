@@ -20,10 +20,12 @@ from schemas.read_models.kicks import KicksHistoryRow, KicksSummaryRow
 from streamkit.lifecycle import Server, serve
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import EVENTS, Record
+from streamkit.log.shares import Sole, Tenure
 from streamkit.reads import Change, Question
 from tests.api.house import House, serving
 from tests.projector.events import event
 
+SOLE = Sole()
 TOKEN = "a token"
 PARTITIONS = 2
 ZERO, ONE = 2, 1
@@ -41,12 +43,14 @@ class Site:
         self.remote: RemoteReadModels
         self.changes: list[Change] = []
 
-    async def projector(self, *partitions: int, port: int = 0, log: MemoryLog | None = None) -> Server:
+    async def projector(
+        self, *partitions: int, port: int = 0, log: MemoryLog | None = None, tenure: Tenure = SOLE
+    ) -> Server:
         """A projector of these partitions behind a read port; both end with the site."""
         name = f"{len(list(self.folder.iterdir()))}"
         projector = Projector(log or self.log, self.folder / name, partitions=partitions)
         await projector.start()
-        server = await serve(read_port.build_app(projector, TOKEN), "127.0.0.1", port, grace_s=0.2)
+        server = await serve(read_port.build_app(projector, TOKEN, tenure), "127.0.0.1", port, grace_s=0.2)
 
         async def stop() -> None:
             await server.close()
@@ -150,6 +154,66 @@ async def test_an_owner_that_changed_is_found_again(site: Site) -> None:
     position = await site.gift(ZERO, 4)
     answer = await remote.ask(ZERO, [SUMMARY], min_position=position, wait_s=5)
     assert answer.rows == [[KicksSummaryRow(4, 1)]]
+
+
+class Since:
+    """Owned since this epoch, until the test takes it back."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch: int | None = epoch
+
+    def epoch_of(self, partition: int) -> int | None:
+        return self.epoch
+
+    def holds(self, partition: int) -> bool:
+        return self.epoch is not None
+
+    def holds_strictly(self, partition: int) -> bool:
+        return self.epoch is not None
+
+
+@pytest.mark.parametrize("newer_first", [True, False])
+async def test_of_two_that_say_they_own_it_the_later_epoch_is_asked(site: Site, newer_first: bool) -> None:
+    """Also when the older one is ahead, and whichever is heard first."""
+    older, newer = Since(5), Since(6)
+    position = await site.gift(ZERO, 4)
+    urls = {}
+    for tenure in (newer, older) if newer_first else (older, newer):
+        urls[tenure.epoch] = (await site.projector(0, 1, tenure=tenure)).url
+    remote = await site.connect(*urls.values())
+    await until(lambda: remote.following(0))
+    await remote.ask(ZERO, [SUMMARY], min_position=position, wait_s=5)
+    await until(lambda: remote._owners[0].epoch == 6)
+    assert remote._owners[0].url == urls[6]
+
+
+async def test_a_partition_that_moves_is_asked_for_at_its_new_owner_within_the_wait(site: Site) -> None:
+    before, after = Since(5), Since(6)
+    after.epoch = None
+    first = await site.projector(0, 1, tenure=before)
+    second = await site.projector(0, 1, tenure=after)
+    remote = await site.connect(first.url, second.url)
+    position = await site.gift(ZERO, 4)
+    await remote.ask(ZERO, [SUMMARY], min_position=position, wait_s=5)
+    before.epoch = None
+    asking = asyncio.create_task(remote.ask(ZERO, [SUMMARY], min_position=position, wait_s=10))
+    await until(lambda: not remote.following(0))
+    assert not asking.done()
+    after.epoch = 6
+    assert (await asking).rows == [[KicksSummaryRow(4, 1)]]
+
+
+async def test_commits_of_an_owner_that_was_are_not_told(site: Site) -> None:
+    first = await site.projector(0, 1, tenure=Since(5))
+    second = await site.projector(0, 1, tenure=Since(6))
+    remote = await site.connect(first.url, second.url)
+    await until(lambda: remote.following(1) and remote._owners[1].epoch == 6)
+    site.changes.clear()
+    position = await site.gift(ZERO, 5)
+    await until(lambda: any(change.position == position for change in site.changes))
+    again = await site.gift(ZERO, 5)
+    await until(lambda: any(change.position == again for change in site.changes))
+    assert [change.position for change in site.changes] == [position, again]
 
 
 async def test_commits_are_told_and_the_first_word_is_a_gap(site: Site) -> None:

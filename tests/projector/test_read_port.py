@@ -106,7 +106,7 @@ async def test_a_question_that_is_none_is_refused(port: Client, body: dict[str, 
     assert (answer.status, (await answer.json())["error"]) == (400, error)
 
 
-async def test_positions_beside_the_ends(log: MemoryLog, port: Client, projector: Projector) -> None:
+async def test_positions_of_what_is_owned(log: MemoryLog, port: Client, projector: Projector) -> None:
     position = await put_gift(log, 5)
     await ask(port, min_position=position, wait_s=10)
     body = await (await port.get("/internal/v1/positions", headers=BEARER)).json()
@@ -115,9 +115,7 @@ async def test_positions_beside_the_ends(log: MemoryLog, port: Client, projector
         "log_id": log.log_id,
         "partitions": 2,
         "positions": {partition: 1},
-        "ends": {partition: 1},
-        "lag_events": 0,
-        "lag_s": 0.0,
+        "epochs": {partition: 0},
     }
 
 
@@ -127,10 +125,87 @@ async def test_changes_stream_where_each_partition_stands_and_then_every_commit(
     answer = await port.get("/internal/v1/changes", headers=BEARER)
     partition = projector.reads.partition_of(USER)
     first = msgspec.json.decode(await answer.content.readline())
-    assert first == {"partition": partition, "position": 0, "user_ids": []}
+    assert first == {"partition": partition, "position": 0, "user_ids": [], "epoch": 0}
     await put_gift(log, 5)
+    assert await next_line(answer) == {"partition": partition, "position": 1, "user_ids": [USER], "epoch": 0}
+    answer.close()
+
+
+class Lent:
+    """A tenure that the test ends and begins."""
+
+    def __init__(self) -> None:
+        self.epoch: int | None = 7
+        self.held = True
+
+    def epoch_of(self, partition: int) -> int | None:
+        return self.epoch
+
+    def holds(self, partition: int) -> bool:
+        return self.held
+
+    def holds_strictly(self, partition: int) -> bool:
+        return self.held
+
+
+@pytest.fixture
+async def lent(projector: Projector) -> AsyncIterator[tuple[Lent, Client]]:
+    tenure = Lent()
+    async with TestClient(TestServer(build_app(projector, TOKEN, tenure))) as client:
+        yield tenure, client
+
+
+async def test_what_is_not_held_is_not_answered(lent: tuple[Lent, Client]) -> None:
+    tenure, port = lent
+    assert (await ask(port)).status == 200
+    tenure.held = False
+    answer = await ask(port)
+    assert (answer.status, await answer.json()) == (404, {"error": "not_owner"})
+    body = await (await port.get("/internal/v1/positions", headers=BEARER)).json()
+    assert (body["positions"], body["epochs"]) == ({}, {})
+
+
+async def test_what_is_lost_while_it_is_being_answered_is_not_answered(
+    log: MemoryLog, lent: tuple[Lent, Client]
+) -> None:
+    tenure, port = lent
+    asking = asyncio.create_task(ask(port, min_position=1, wait_s=10))
+    assert (await ask(port)).status == 200, "the other question has begun to wait"
+    tenure.held = False
+    await put_gift(log, 5)
+    answer = await asking
+    assert (answer.status, await answer.json()) == (404, {"error": "not_owner"})
+
+
+async def test_a_lease_that_is_not_proven_at_the_moment_makes_no_gap_in_the_changes(
+    log: MemoryLog, lent: tuple[Lent, Client]
+) -> None:
+    tenure, port = lent
+    answer = await port.get("/internal/v1/changes", headers=BEARER)
+    assert msgspec.json.decode(await answer.content.readline())["epoch"] == 7
+    tenure.held = False
+    await put_gift(log, 5)
+    assert await next_line(answer) == {"partition": 1, "position": 1, "user_ids": [USER], "epoch": 7}
+    answer.close()
+
+
+async def test_the_changes_tell_of_a_partition_that_is_lost_and_of_its_return(
+    log: MemoryLog, lent: tuple[Lent, Client]
+) -> None:
+    tenure, port = lent
+    answer = await port.get("/internal/v1/changes", headers=BEARER)
+    await answer.content.readline()
+    tenure.epoch = None
+    assert (await next_line(answer))["epoch"] is None
+    tenure.epoch = 9
+    await put_gift(log, 5)
+    assert (await next_line(answer))["epoch"] == 9
+    answer.close()
+
+
+async def next_line(answer: ClientResponse) -> Any:
+    """The next line that says something."""
     async with asyncio.timeout(10):
         while (line := (await answer.content.readline()).strip()) == b"":
             pass
-    assert msgspec.json.decode(line) == {"partition": partition, "position": 1, "user_ids": [USER]}
-    answer.close()
+    return msgspec.json.decode(line)
