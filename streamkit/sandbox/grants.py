@@ -86,12 +86,14 @@ class InvalidGrant(Exception):
 
 
 class Grants:
-    """Every token of the one app. `rules` may be exchanged at any time: they hold for tokens issued from then on."""
+    """Every token of the one app. `on_revoked` are called with the person whose consent has ended."""
 
     def __init__(self, client: Client, rules: TokenRules, now: Clock) -> None:
         self.client = client
         self.rules = rules
+        self.on_revoked: list[Callable[[str], None]] = []
         self._now = now
+        self._grants: list[Grant] = []
         self._codes: dict[str, _Code] = {}
         self._access: dict[str, Access] = {}
         self._refresh: dict[str, _Refresh] = {}
@@ -111,6 +113,7 @@ class Grants:
             raise InvalidGrant
         if found.challenge is not None and not _proves(verifier or "", found.challenge):
             raise InvalidGrant
+        self._grants.append(found.grant)
         return self._issue(found.grant, self._new_refresh(found.grant))
 
     def refresh(self, token: str) -> Issued:
@@ -145,13 +148,20 @@ class Grants:
             return True
         refresh = self._refresh.pop(token, None)
         if refresh is not None:
-            refresh.grant.revoked = True
+            self._end(refresh.grant)
         return refresh is not None
 
     def revoke_person(self, person_id: str) -> None:
         """The person disconnected the app in the platform's settings: none of their tokens is good any more."""
-        for grant in self._grants():
-            grant.revoked = grant.revoked or grant.person_id == person_id
+        for grant in self._grants:
+            if grant.person_id == person_id:
+                self._end(grant)
+
+    def _end(self, grant: Grant) -> None:
+        if not grant.revoked:
+            grant.revoked = True
+            for told in self.on_revoked:
+                told(grant.person_id)
 
     def expire_access(self, person_id: str | None) -> None:
         """The person's access tokens (None: the app's own) have run out; refresh tokens are as good as before."""
@@ -159,17 +169,10 @@ class Grants:
             if (access.grant.person_id if access.grant else None) == person_id:
                 access.expires_at = self._now()
 
-    def granted(self, person_id: str) -> frozenset[str]:
-        """Every scope the person has granted and not taken back."""
-        return frozenset(
-            scope
-            for grant in self._grants()
-            if grant.person_id == person_id and not grant.revoked
-            for scope in grant.scopes
-        )
-
-    def _grants(self) -> Iterable[Grant]:
-        return [refresh.grant for refresh in self._refresh.values()]
+    def granted(self, person_id: str) -> frozenset[str] | None:
+        """Every scope the person has granted and not taken back; None: no consent stands."""
+        standing = [one for one in self._grants if one.person_id == person_id and not one.revoked]
+        return frozenset(scope for grant in standing for scope in grant.scopes) if standing else None
 
     def _issue(self, grant: Grant | None, refresh_token: str | None) -> Issued:
         lifetime_s = self.rules.app_s if grant is None else self.rules.user_s

@@ -58,6 +58,10 @@ class Platforms(Struct, frozen=True, kw_only=True):
         """The environment that points StreamKit at them."""
         return self.kick.settings(self.kick_url) | self.twitch.settings(self.twitch_url)
 
+    def reconnect(self, session_id: str) -> None:
+        """Twitch asks a websocket session to reconnect."""
+        self.twitch.sockets.ask_to_reconnect(session_id, f"ws{self.twitch_url.removeprefix('http')}/ws")
+
 
 @asynccontextmanager
 async def running_platforms() -> AsyncIterator[Platforms]:
