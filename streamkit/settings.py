@@ -241,10 +241,10 @@ SETTINGS: tuple[Setting, ...] = (
         values.path,
         without="snapshots in the data folder",
     ),
-    Setting("STREAMKIT_KICK_API_URL", "url", "https://api.kick.com", "Kick's API, asked for its public key", _http),
-    Setting("STREAMKIT_KICK_AUTH_URL", "url", "https://id.kick.com", "Not used yet: Kick's OAuth server", _http),
-    Setting("STREAMKIT_TWITCH_API_URL", "url", "https://api.twitch.tv", "Not used yet: Twitch's API", _http),
-    Setting("STREAMKIT_TWITCH_AUTH_URL", "url", "https://id.twitch.tv", "Not used yet: Twitch's OAuth server", _http),
+    Setting("STREAMKIT_KICK_API_URL", "url", "https://api.kick.com", "Kick's API", _http),
+    Setting("STREAMKIT_KICK_AUTH_URL", "url", "https://id.kick.com", "Kick's OAuth server", _http),
+    Setting("STREAMKIT_TWITCH_API_URL", "url", "https://api.twitch.tv", "Twitch's API", _http),
+    Setting("STREAMKIT_TWITCH_AUTH_URL", "url", "https://id.twitch.tv", "Twitch's OAuth server", _http),
     Setting(
         "STREAMKIT_TWITCH_EVENTSUB_WS_URL",
         "url",
@@ -252,12 +252,33 @@ SETTINGS: tuple[Setting, ...] = (
         "Not used yet: Twitch's EventSub websocket",
         values.url("ws", "wss"),
     ),
-    Setting("STREAMKIT_KICK_CLIENT_ID", "text", None, "Not used yet: the deployment's Kick app", values.word),
-    Setting("STREAMKIT_KICK_CLIENT_SECRET", "text", None, "Not used yet: its secret", values.word, secret=True),
-    Setting("STREAMKIT_TWITCH_CLIENT_ID", "text", None, "Not used yet: the deployment's Twitch app", values.word),
-    Setting("STREAMKIT_TWITCH_CLIENT_SECRET", "text", None, "Not used yet: its secret", values.word, secret=True),
     Setting(
-        "STREAMKIT_PUBLIC_URL", "url", None, "Not used yet: this deployment's public address, for callbacks", _http
+        "STREAMKIT_KICK_CLIENT_ID",
+        "text",
+        None,
+        "The deployment's app on Kick",
+        values.word,
+        without="unset: nothing is asked of Kick",
+    ),
+    Setting("STREAMKIT_KICK_CLIENT_SECRET", "text", None, "The secret of the app on Kick", values.word, secret=True),
+    Setting(
+        "STREAMKIT_TWITCH_CLIENT_ID",
+        "text",
+        None,
+        "The deployment's app on Twitch",
+        values.word,
+        without="unset: nothing is asked of Twitch",
+    ),
+    Setting(
+        "STREAMKIT_TWITCH_CLIENT_SECRET", "text", None, "The secret of the app on Twitch", values.word, secret=True
+    ),
+    Setting(
+        "STREAMKIT_PUBLIC_URL",
+        "url",
+        None,
+        "This deployment's address as browsers and platforms reach it: streamers consent there, Twitch delivers there",
+        _http,
+        without="unset: where ingest listens on this machine",
     ),
     Setting(
         "STREAMKIT_SANDBOX",

@@ -17,6 +17,7 @@ from schemas.kinds import KINDS
 from schemas.openapi import Operation, build_document
 from streamkit import telemetry
 from streamkit.__main__ import cli
+from streamkit.platforms.scopes import KICK_SCOPES, TWITCH_SCOPES, TWITCH_WEBHOOK_SCOPES
 from streamkit.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).parents[1]
@@ -86,11 +87,18 @@ def test_every_route_of_the_api_is_told(route: Operation) -> None:
     assert f"`{route.method} {route.path}`" in PAGES["docs/api.md"]
 
 
+@pytest.mark.parametrize("scope", [*KICK_SCOPES, *TWITCH_SCOPES, *TWITCH_WEBHOOK_SCOPES])
+def test_every_scope_that_is_asked_for_is_explained(scope: str) -> None:
+    assert re.search(rf"^\| (Kick|Twitch) \| .*`{scope}`.* \| \w", PAGES["docs/connect.md"], re.MULTILINE)
+
+
 def test_every_other_path_is_told() -> None:
     for path in (
         "POST /webhooks/kick",
         "POST /webhooks/twitch",
         "POST /ingest/v1/events",
+        "GET /connect/{kick|twitch}",
+        "GET /connect/{kick|twitch}/callback",
         "GET /healthz",
         "GET /readyz",
         "GET /metrics",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -16,9 +17,13 @@ from schemas.control import (
     PlatformName,
 )
 from schemas.event import utc_now
+from schemas.vault import Place
 from streamkit.cli.common import Failure, emit, json_option, run, table
+from streamkit.cli.connect import connect, forget_tokens
 from streamkit.cli.control import Accounts, opened_accounts
 from streamkit.directory import Broadcaster, Identity
+from streamkit.platforms.connections import Connection, connections_of
+from streamkit.platforms.vault import Vault
 from streamkit.settings import Settings
 
 MAX_USER_ID = 2**53 - 1
@@ -57,6 +62,9 @@ def accounts() -> None:
     Example:
       streamkit accounts add --name Streamer --kick streamer_name:84635624
     """
+
+
+accounts.add_command(connect)
 
 
 @accounts.command("add")
@@ -99,7 +107,7 @@ def add(
             return await add_broadcaster(accounts, name, user_id, identities, primary or next(iter(identities), None))
 
     added = run(work, as_json=as_json)
-    platforms = _platforms(added) or "no platform, so no webhook arrives for it, only what its bot pushes"
+    platforms = _platforms(added, {}) or "no platform, so no webhook arrives for it, only what its bot pushes"
     text = f"Broadcaster {added.user_id} ({added.name}): {platforms}."
     hint = f"Next: streamkit credentials issue --user-id {added.user_id}"
     emit({"user_id": added.user_id}, f"{text}\n{hint}", as_json=as_json)
@@ -160,20 +168,29 @@ def _check_free(accounts: Accounts, platform: PlatformName, identity: Identity) 
 @accounts.command("list")
 @json_option
 def list_accounts(as_json: bool) -> None:
-    """Who there is.
+    """Who there is, and which connections the streamers have to renew.
 
     \b
     Example:
       streamkit accounts list --json
     """
 
-    async def work(settings: Settings) -> list[Broadcaster]:
+    async def work(settings: Settings) -> tuple[list[Broadcaster], dict[Place, Connection]]:
         async with opened_accounts(settings) as accounts:
-            return list(accounts.directory.broadcasters())
+            vault = Vault(accounts.log)
+            await vault.catch_up()
+            connections = connections_of(vault.records, accounts.directory)
+            return list(accounts.directory.broadcasters()), connections
 
-    found = run(work, as_json=as_json)
-    rows = [(b.user_id, b.name, b.primary_platform, _platforms(b)) for b in found]
-    emit(msgspec.to_builtins(found), table(("USER ID", "NAME", "PRIMARY", "PLATFORMS"), rows), as_json=as_json)
+    found, connections = run(work, as_json=as_json)
+    states = {(user_id, str(platform)): one.state for (user_id, platform), one in connections.items()}
+    document = msgspec.to_builtins(found)
+    for one in document:
+        one["connections"] = {
+            platform: state for (user_id, platform), state in states.items() if user_id == one["user_id"]
+        }
+    rows = [(b.user_id, b.name, b.primary_platform, _platforms(b, states)) for b in found]
+    emit(document, table(("USER ID", "NAME", "PRIMARY", "PLATFORMS"), rows), as_json=as_json)
 
 
 @accounts.command("disconnect")
@@ -184,7 +201,7 @@ def disconnect(user_id: int, platform: PlatformName, as_json: bool) -> None:
     """Take a platform off a broadcaster; its events stay, its identity is free again.
 
     \b
-    It cannot be connected again yet: that takes a new broadcaster.
+    Its tokens are revoked at the platform, as far as it answers, and erased here.
     Example:
       streamkit accounts disconnect --user-id 1 --platform kick
     """
@@ -192,6 +209,7 @@ def disconnect(user_id: int, platform: PlatformName, as_json: bool) -> None:
     async def work(settings: Settings) -> None:
         async with opened_accounts(settings) as accounts:
             stood = accounts.broadcaster(user_id)
+            await forget_tokens(settings, accounts, user_id, (platform,))
             changed = platform in stood.platforms and all(
                 await accounts.change(PlatformDisconnected(at=utc_now(), user_id=user_id, platform=platform))
             )
@@ -199,7 +217,7 @@ def disconnect(user_id: int, platform: PlatformName, as_json: bool) -> None:
                 raise Failure(f"Broadcaster {user_id} ({stood.name}) is not connected to {platform.capitalize()}.")
 
     run(work, as_json=as_json)
-    told = f"Broadcaster {user_id} is disconnected from {platform.capitalize()}; there is no command yet to connect it again."
+    told = f"Broadcaster {user_id} is disconnected from {platform.capitalize()}."
     emit({}, told, as_json=as_json)
 
 
@@ -218,13 +236,17 @@ def remove(user_id: int, as_json: bool) -> None:
     async def work(settings: Settings) -> None:
         async with opened_accounts(settings) as accounts:
             accounts.broadcaster(user_id)
+            await forget_tokens(settings, accounts, user_id, ("kick", "twitch"))
             await accounts.change(BroadcasterRemoved(at=utc_now(), user_id=user_id))
 
     run(work, as_json=as_json)
     emit({}, f"Broadcaster {user_id} is removed.", as_json=as_json)
 
 
-def _platforms(broadcaster: Broadcaster) -> str:
+def _platforms(broadcaster: Broadcaster, states: Mapping[tuple[int, str], str]) -> str:
+    """The identities; behind each whether it is connected by tokens, or has to be again."""
+    words = {"connected": " (connected)", "needs_reconnect": " (needs reconnect)"}
     return ", ".join(
-        f"{platform} {identity.username}:{identity.id}" for platform, identity in broadcaster.platforms.items()
+        f"{platform} {identity.username}:{identity.id}{words.get(states.get((broadcaster.user_id, platform), ''), '')}"
+        for platform, identity in broadcaster.platforms.items()
     )

@@ -13,7 +13,10 @@ from streamkit.cli.common import EXIT_UNREACHABLE, emit, fail, json_option, open
 from streamkit.cli.letters import Closures, read_letters
 from streamkit.cli.records import read_to_end, say_unreadable
 from streamkit.cli.rooms import look_for_rooms
+from streamkit.directory import Directory
 from streamkit.log.protocol import DEAD_LETTERS, EVENTS, EventLog
+from streamkit.platforms.connections import connections_of
+from streamkit.platforms.vault import Vault
 from streamkit.settings import Settings
 from streamkit.standby import count_left_behind
 
@@ -65,7 +68,24 @@ async def _log(log: EventLog) -> dict[str, Any]:
             "bytes": letters.size_bytes,
         },
         "last_event_at": await _last_events(log),
+        "connections": await _connections(log),
     }
+
+
+async def _connections(log: EventLog) -> list[dict[str, Any]]:
+    """Who is connected by tokens; with `needs_reconnect`, since when."""
+    directory, vault = Directory(), Vault(log)
+    await directory.catch_up(log)
+    await vault.catch_up()
+    return [
+        {
+            "user_id": one.user_id,
+            "platform": one.platform,
+            "state": one.state,
+            "since": (one.granted_at if one.state == "connected" else one.changed_at).isoformat(timespec="seconds"),
+        }
+        for one in connections_of(vault.records, directory).values()
+    ]
 
 
 async def _open_letters(log: EventLog) -> Counter[str]:
@@ -119,4 +139,12 @@ def _text(document: dict[str, Any]) -> str:
         size = "" if letters["bytes"] is None else f" ({letters['bytes']} bytes)"
         lines.append(f"dead letters    {letters['open']} open{why}; {letters['count']} kept{size}")
         lines += [f"{f'last {name}':14}  {at or '-'}" for name, at in document["last_event_at"].items()]
+        connections = document["connections"]
+        again = [one for one in connections if one["state"] == "needs_reconnect"]
+        lines.append(f"connections     {len(connections) - len(again)} connected, {len(again)} need reconnect")
+        lines += [
+            f"needs reconnect {one['platform']} of user {one['user_id']} since {one['since']}: "
+            f"streamkit accounts connect --user-id {one['user_id']} --platform {one['platform']}"
+            for one in again
+        ]
     return "\n".join(lines)

@@ -41,8 +41,9 @@ def test_add_and_list(tmp_path: Path) -> None:
                 "kick": {"username": "st", "id": "84635624"},
                 "twitch": {"username": "st_tv", "id": "29958160"},
             },
+            "connections": {},
         },
-        {"user_id": 2, "name": "Other", "primary_platform": None, "platforms": {}},
+        {"user_id": 2, "name": "Other", "primary_platform": None, "platforms": {}, "connections": {}},
     ]
     text = run(tmp_path, "list").out
     assert "Streamer" in text
