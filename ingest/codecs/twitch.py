@@ -27,8 +27,9 @@ TIMESTAMP: Final = "twitch-eventsub-message-timestamp"
 SIGNATURE: Final = "twitch-eventsub-message-signature"
 MESSAGE_TYPE: Final = "twitch-eventsub-message-type"
 SUBSCRIPTION_TYPE: Final = "twitch-eventsub-subscription-type"
+SUBSCRIPTION_VERSION: Final = "twitch-eventsub-subscription-version"
 REQUIRED: Final = (MESSAGE_ID, TIMESTAMP, SIGNATURE, MESSAGE_TYPE)
-HEADERS: Final = (*REQUIRED, SUBSCRIPTION_TYPE, "twitch-eventsub-subscription-version", "twitch-eventsub-message-retry")
+HEADERS: Final = (*REQUIRED, SUBSCRIPTION_TYPE, SUBSCRIPTION_VERSION, "twitch-eventsub-message-retry")
 
 MAX_AGE: Final = timedelta(minutes=10)
 """A message older or newer than this is refused, as Twitch's documentation asks."""
