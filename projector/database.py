@@ -194,15 +194,17 @@ class Database:
         return self._session.cursor()
 
     async def reopen(self) -> None:
-        """Close the file and open it again, after an error that DuckDB does not recover from."""
+        """Close the file and open it again, after an error that DuckDB does not recover from. Call it again when it fails:
+        until it does not, questions wait."""
         await asyncio.get_running_loop().run_in_executor(self._writer, self._reopen)
 
     def _reopen(self) -> None:
         self._aside.end()
-        for _ in range(self._reader_count):
-            self._cursors.get().close()
-        if self._session is not None:
-            self._session.close()
+        if self._session is not None:  # None: it was closed before and could not be opened
+            for _ in range(self._reader_count):
+                self._cursors.get().close()
+            session, self._session = self._session, None
+            session.close()
         self._open()
 
     async def set_aside(self, reason: str) -> None:

@@ -41,7 +41,8 @@ class PartitionFold:
 
     `moved` is called on the event loop after each commit, None: nobody is told. `parks`: whether a record that cannot be
     folded becomes a dead letter; beside the file that answers it is passed over, since it is one already.
-    `position` is the file's, `oldest_at` the receipt of the oldest event in hand, `stopped` why it stopped for good.
+    `position` is the file's, `oldest_at` the receipt of the oldest event in hand, `stopped` why it stopped for good,
+    `waits` why it cannot go on at the moment.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class PartitionFold:
         self.position = 0
         self.oldest_at: datetime | None = None
         self.stopped: str | None = None
+        self.waits: str | None = None
         self._log = log
         self._failures = Run(file.partition)
         self._task: asyncio.Task[None] | None = None
@@ -118,10 +120,15 @@ class PartitionFold:
         """Fold until cancelled or stopped for good. Cancellation lets a running batch finish in its thread."""
         limit = LIVE_LIMIT
         backoff_s = 0.1
+        is_broken = False
         while True:
             try:
+                if is_broken:
+                    await self._reopen()
+                    is_broken = False
                 limit = await self._round(limit)
                 backoff_s = 0.1
+                self.waits = None
             except LogClosed:
                 return
             except (PartitionStopped, PositionMoved, SettlingFailed) as error:
@@ -130,9 +137,15 @@ class PartitionFold:
                 return
             except (Retry, *ENVIRONMENT) as error:
                 telemetry.warn("fold_waits", partition=self.partition, reason=type(error).__name__)
+                if isinstance(error, ENVIRONMENT):
+                    self.waits = (
+                        f"Partition {self.partition} cannot be folded at the moment ({type(error).__name__}): look whether "
+                        "the disk of its files is full."
+                    )
+                # After these DuckDB's file is unusable until it is opened again.
+                is_broken = is_broken or isinstance(error, duckdb.FatalException | duckdb.InternalException)
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
-                await self._reopen(error)
             except Exception as error:  # a fold that ends must say so: nobody else watches this task
                 self.stopped = f"Partition {self.partition} stopped: unexpected {type(error).__name__}; see the log."
                 telemetry.error("partition_stopped", partition=self.partition, reason=self.stopped, exc_info=True)
@@ -211,11 +224,9 @@ class PartitionFold:
         if self.moved is not None:
             self.moved(folded)
 
-    async def _reopen(self, error: Exception) -> None:
-        """After an error that leaves DuckDB's file unusable until it is opened again."""
-        if isinstance(error, duckdb.FatalException | duckdb.InternalException):
-            await self.file.reopen()
-            self.position = await self.file.write(read_position)
+    async def _reopen(self) -> None:
+        await self.file.reopen()
+        self.position = await self.file.write(read_position)
 
 
 def _received_at(value: bytes) -> datetime | None:

@@ -134,8 +134,10 @@ class Projector:
 
     @property
     def stopped(self) -> str | None:
-        """Why a partition stopped for good, as a sentence for operators; None while all go on."""
-        return next((one.stopped for one in self._folds.values() if one.stopped), None)
+        """Why a partition stopped for good, or cannot go on at the moment, as a sentence for operators; None while all
+        go on."""
+        reasons = [one.stopped for one in self._folds.values()] + [one.waits for one in self._folds.values()]
+        return next((reason for reason in reasons if reason), None)
 
     async def lag(self) -> Lag:
         """Where the files are beside the log's ends. Raises LogUnavailable, LogClosed."""

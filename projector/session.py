@@ -6,7 +6,13 @@ from typing import Any
 
 import duckdb
 
-ENVIRONMENT = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException)
+ENVIRONMENT = (
+    duckdb.IOException,
+    duckdb.TransactionException,  # a COMMIT that finds the disk full
+    duckdb.OutOfMemoryException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+)
 """Errors that are no record's fault: the disk, the memory, DuckDB itself."""
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from projector.partition import PartitionFold
@@ -54,6 +55,12 @@ async def _ended(projector: Projector) -> None:
     task = projector._folds[0]._task
     assert task is not None
     await asyncio.wait([task])
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():
+            await asyncio.sleep(0.005)
 
 
 async def kicks(projector: Projector, position: int, user_id: int = USER) -> int:
@@ -167,6 +174,49 @@ async def test_ten_bad_records_of_several_broadcasters_stop_the_partition(log: M
         assert await kicks(projector, 1) == 5
     finally:
         await projector.close()
+
+
+@pytest.mark.parametrize(
+    "error", [duckdb.IOException("No space left"), duckdb.TransactionException("Failed to commit: No space left")]
+)
+async def test_what_is_no_fault_of_a_record_is_waited_for_and_nothing_is_parked(
+    error: duckdb.Error, log: MemoryLog, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("projector.partition.fold", full)
+        position = await put(log, [gift(5), gift(7)])
+        await until(lambda: projector.stopped is not None)
+        assert projector.stopped is not None
+        assert "cannot be folded at the moment" in projector.stopped
+    assert await kicks(projector, position) == 12
+    await until(lambda: projector.stopped is None)
+    assert (await log.ends(DEAD_LETTERS)) == (0,)
+
+
+async def test_a_file_that_is_unusable_is_opened_again_however_often_that_fails(
+    log: MemoryLog, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def invalidated(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr("projector.database.open_file", cannot_open)
+        raise duckdb.FatalException("the database has been invalidated")
+
+    failures = 0
+
+    def cannot_open(*_: object, **__: object) -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 2:
+            monkeypatch.undo()
+        raise duckdb.IOException("No space left")
+
+    monkeypatch.setattr("projector.partition.fold", invalidated)
+    position = await put(log, [gift(5), gift(7)])
+    assert await kicks(projector, position) == 12
+    assert failures == 2
 
 
 async def test_an_unforeseen_error_stops_the_partition_aloud_and_skips_nothing(
