@@ -14,9 +14,9 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -81,6 +81,9 @@ class SoftState(Protocol):
 
     async def release(self, name: str) -> None:
         """Give the lock back, if it is still this process's."""
+
+    async def script(self, source: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
+        """What the server answers to a Lua script; None when there is none to ask."""
 
     async def close(self) -> None:
         """End the background tasks and connections; idempotent."""
@@ -168,6 +171,10 @@ class InProcess:
 
     async def release(self, name: str) -> None:
         """There is no other process."""
+
+    async def script(self, source: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
+        """There is nobody to ask."""
+        return None
 
     async def close(self) -> None:
         """Nothing to end."""
@@ -259,6 +266,15 @@ class Shared(InProcess):
             with suppress(*_FAILURES):
                 async with asyncio.timeout(_SERVER_S):
                     await self._client.eval(_RELEASE, 1, self._lock(name), self._sender)
+
+    async def script(self, source: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
+        """From Redis, within a second."""
+        if self.connected:
+            with suppress(*_FAILURES):
+                async with asyncio.timeout(_SERVER_S):
+                    names = [f"{self._prefix}:{key}" for key in keys]
+                    return await self._client.eval(source, len(names), *names, *arguments)
+        return None
 
     def _tell(self, note: _Note) -> None:
         if self.connected:

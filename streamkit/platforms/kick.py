@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -16,6 +17,7 @@ from msgspec import Struct
 from schemas.errors import PlatformRefused
 from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, error_code, grant_of, refusal
 from streamkit.platforms.http import Answer, Outgoing
+from streamkit.platforms.subscriptions import Listed, Wanted, time_of
 from streamkit.settings import Settings
 
 PLATFORM = "kick"
@@ -30,6 +32,32 @@ class _User(Struct):
 
 class _Users(Struct):
     data: list[_User]
+
+
+class _Subscription(Struct):
+    id: str
+    event: str
+    broadcaster_user_id: int
+    version: int = 1
+    created_at: str | None = None
+
+
+class _Subscriptions(Struct):
+    data: list[_Subscription]
+
+
+class _MadeOne(Struct):
+    name: str
+    subscription_id: str | None = None
+    error: str | None = None
+
+
+class _Made(Struct):
+    data: list[_MadeOne]
+
+
+_SUBSCRIPTIONS = "/public/v1/events/subscriptions"
+_DELETE_AT_ONCE = 50
 
 
 class KickApi:
@@ -89,6 +117,44 @@ class KickApi:
         if len(users) != 1:
             raise PlatformRefused(PLATFORM, 200, f"{len(users)} users for one token")
         return Profile(str(users[0].user_id), users[0].name)
+
+    async def event_subscriptions(self, token: str, broadcaster_id: str) -> list[Listed]:
+        """What the app has subscribed about a channel: https://docs.kick.com/events/subscribe-to-events."""
+        params = [("broadcaster_user_id", broadcaster_id)]
+        found = decoded(PLATFORM, await self._get(_SUBSCRIPTIONS, token, params), _Subscriptions).data
+        return [
+            Listed(
+                Wanted("kick", str(one.broadcaster_user_id), one.event, str(one.version)),
+                one.id,
+                "enabled",
+                "webhook",
+                "",
+                time_of(one.created_at),
+            )
+            for one in found
+        ]
+
+    async def subscribe_events(self, token: str, broadcaster_id: str, types: Sequence[str]) -> dict[str, str | None]:
+        """Subscribe, and give back what each type was answered: None is well, else Kick's words. Not idempotent: what
+        exists is made a second time."""
+        body = {
+            "broadcaster_user_id": int(broadcaster_id),
+            "events": [{"name": type_, "version": 1} for type_ in types],
+            "method": "webhook",
+        }
+        made = decoded(PLATFORM, await self._call("POST", _SUBSCRIPTIONS, token, json=body), _Made).data
+        told = {item.name: item.error or (None if item.subscription_id else "no id was given") for item in made}
+        return {type_: told.get(type_, "Kick does not mention it") for type_ in types}
+
+    async def unsubscribe_events(self, token: str, ids: Sequence[str]) -> None:
+        """Delete subscriptions, 50 at a time; those that are gone are no error."""
+        for start in range(0, len(ids), _DELETE_AT_ONCE):
+            params = [("id", id_) for id_ in ids[start : start + _DELETE_AT_ONCE]]
+            try:
+                await self._call("DELETE", _SUBSCRIPTIONS, token, params=params, attempts=2)
+            except PlatformRefused as refused:
+                if refused.status != 404:
+                    raise
 
     async def _get(self, path: str, token: str, params: list[tuple[str, str]] | None = None) -> Answer:
         """A GET of the API, tried twice."""

@@ -15,6 +15,7 @@ from msgspec import Struct
 from schemas.errors import PlatformRefused
 from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, grant_of, refusal
 from streamkit.platforms.http import Answer, Outgoing
+from streamkit.platforms.subscriptions import Listed, Wanted, condition_of, time_of
 from streamkit.settings import Settings
 
 PLATFORM = "twitch"
@@ -37,6 +38,35 @@ class _User(Struct):
 
 class _Users(Struct):
     data: list[_User]
+
+
+class _Transport(Struct):
+    method: str
+    callback: str = ""
+    session_id: str = ""
+
+
+class _Subscription(Struct):
+    id: str
+    status: str
+    type: str
+    version: str
+    condition: dict[str, str]
+    transport: _Transport
+    created_at: str | None = None
+
+
+class _Pagination(Struct):
+    cursor: str | None = None
+
+
+class _Subscriptions(Struct):
+    data: list[_Subscription] | None = None
+    pagination: _Pagination | None = None
+
+
+_SUBSCRIPTIONS = "/eventsub/subscriptions"
+_PAGES = 500
 
 
 class TwitchApi:
@@ -99,6 +129,42 @@ class TwitchApi:
             raise PlatformRefused(PLATFORM, 200, f"{len(users)} users for one token")
         return Profile(users[0].id, users[0].login)
 
+    async def eventsub_subscriptions(self, token: str) -> list[Listed]:
+        """With the app's token its webhooks, with a user's the websockets':
+        https://dev.twitch.tv/docs/api/reference/#get-eventsub-subscriptions. Conduits' are left out."""
+        found: list[Listed] = []
+        params: list[tuple[str, str]] = []
+        for _ in range(_PAGES):
+            page = decoded(PLATFORM, await self._get(_SUBSCRIPTIONS, token, params), _Subscriptions)
+            found += [listed for one in page.data or () if (listed := _listed(one)) is not None]
+            cursor = page.pagination.cursor if page.pagination else None
+            if not cursor:
+                break
+            params = [("after", cursor)]
+        return found
+
+    async def eventsub_subscribe(self, token: str, wanted: Wanted, transport: dict[str, str]) -> None:
+        """Subscribe. That it is there already (409) is well: a request before this one has come to its end."""
+        body = {
+            "type": wanted.type,
+            "version": wanted.version,
+            "condition": dict(wanted.condition),
+            "transport": transport,
+        }
+        try:
+            await self._call("POST", _SUBSCRIPTIONS, token, json=body, attempts=2)
+        except PlatformRefused as refused:
+            if refused.status != 409:
+                raise
+
+    async def eventsub_unsubscribe(self, token: str, subscription_id: str) -> None:
+        """Delete it; one that is gone is no error."""
+        try:
+            await self._call("DELETE", _SUBSCRIPTIONS, token, params=[("id", subscription_id)], attempts=2)
+        except PlatformRefused as refused:
+            if refused.status != 404:
+                raise
+
     async def _get(self, path: str, token: str, params: list[tuple[str, str]] | None = None) -> Answer:
         """A GET of Helix, tried twice."""
         return await self._call("GET", path, token, params=params, attempts=2)
@@ -143,6 +209,17 @@ class TwitchApi:
         if answer.status in (400, 401) and ("token" in words or "code" in words) and "client" not in words:
             raise refusal(PLATFORM, answer, GrantRefused)
         raise refused
+
+
+def _listed(one: _Subscription) -> Listed | None:
+    transport, condition = one.transport, condition_of(one.condition)
+    about = next((value for key, value in condition if key.endswith("broadcaster_user_id")), "")
+    wanted = Wanted("twitch", about, one.type, one.version, condition)
+    if transport.method == "webhook":
+        return Listed(wanted, one.id, one.status, "webhook", transport.callback, time_of(one.created_at))
+    if transport.method == "websocket":
+        return Listed(wanted, one.id, one.status, "websocket", transport.session_id, time_of(one.created_at))
+    return None
 
 
 def _base(url: str, path: str) -> str:
