@@ -83,6 +83,32 @@ PLATFORM_SECONDS = Histogram(
 PLATFORM_BREAKER_OPEN = Gauge(
     "streamkit_platform_breaker_open", "1 while calls to the host are held back", ("host",), registry=REGISTRY
 )
+SUBSCRIPTIONS_CHANGED = Counter(
+    "streamkit_subscriptions_changed",
+    "Event subscriptions made and deleted at the platforms: created, deleted",
+    ("platform", "change"),
+    registry=REGISTRY,
+)
+SUBSCRIPTIONS_REFUSED = Gauge(
+    "streamkit_subscriptions_refused",
+    "Event subscriptions that the platform refused in the last pass of this process",
+    ("platform",),
+    registry=REGISTRY,
+)
+EVENTSUB_LISTENING = Gauge(
+    "streamkit_eventsub_listening",
+    "Twitch websocket sessions of this process that have subscriptions",
+    registry=REGISTRY,
+)
+EVENTSUB_ENDED = Counter(
+    "streamkit_eventsub_ended",
+    "Twitch websocket connections that ended, by close code (none: no close frame, or never opened)",
+    ("code",),
+    registry=REGISTRY,
+)
+EVENTSUB_UNREADABLE = Counter(
+    "streamkit_eventsub_unreadable", "Frames of Twitch's websocket that are no messages", registry=REGISTRY
+)
 DIRECTORY_POSITION = Gauge("streamkit_directory_position", "Next control-log position to apply", registry=REGISTRY)
 
 
