@@ -105,7 +105,7 @@ async def open_standing(stack: AsyncExitStack, settings: Settings, watch: Watch)
     log, late = await _open_log(stack, settings, copy, watch)
     file = await take_file(folder, OfLog(log.log_id, log.partitions(EVENTS), settings.log_url))
     stack.push_async_callback(file.close)
-    _tell_of_other_logs(folder, log.log_id)
+    await _tell_of_other_logs(folder, log.log_id)
     watch.start(stack, "copy of the directory", keep_copy(log, file.log))
     return Standing(log, file, directory if late else Directory(), late)
 
@@ -156,14 +156,7 @@ async def take_file(folder: Path, of: OfLog) -> StandbyFile:
 
 async def count_left_behind(data_dir: Path) -> int:
     """How many events lie in spools of this folder that no process holds, whatever their log. Does not raise."""
-    events = 0
-    for path in _files(data_dir / FOLDER):
-        with suppress(LogUnavailable, OSError):
-            if (file := await _taken(path)) is not None:
-                extents = {extent.topic: extent for extent in await file.log.info()}
-                await file.close()
-                events += extents[EVENTS].end - extents[EVENTS].start
-    return events
+    return sum([await _events_left_in(path) for path in _files(data_dir / FOLDER)])
 
 
 async def keep_copy(log: EventLog, file: SqliteLog) -> None:
@@ -257,9 +250,21 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.sqlite"))
 
 
-def _tell_of_other_logs(folder: Path, log_id: str) -> None:
+async def _events_left_in(path: Path) -> int:
+    """0 when another process holds the file, or it cannot be read."""
+    with suppress(LogUnavailable, OSError):
+        if (file := await _taken(path)) is not None:
+            try:
+                extents = {extent.topic: extent for extent in await file.log.info()}
+                return extents[EVENTS].end - extents[EVENTS].start
+            finally:
+                await file.close()
+    return 0
+
+
+async def _tell_of_other_logs(folder: Path, log_id: str) -> None:
     """Events of another log stay where they are: they are that log's."""
     for path in _files(folder):
         found = _NAME.fullmatch(path.name)
-        if found is not None and found[1] != log_id:
-            telemetry.warn("spool.of_another_log", file=str(path), log_id=found[1])
+        if found is not None and found[1] != log_id and (events := await _events_left_in(path)):
+            telemetry.warn("spool.of_another_log", file=str(path), log_id=found[1], events=events)

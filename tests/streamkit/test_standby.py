@@ -11,7 +11,7 @@ from streamkit.directory import Directory
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import CONTROL, EVENTS, EventLog, Record
 from streamkit.log.sqlite import SqliteLog
-from streamkit.standby import OfLog, keep_copy, load_copy, newest_copy, take_file
+from streamkit.standby import OfLog, count_left_behind, keep_copy, load_copy, newest_copy, take_file
 from tests.streamkit.control_records import append, client, connected, registered, rotated
 
 URL = "kafka://broker:9092"
@@ -119,7 +119,9 @@ async def test_a_file_is_one_process_s_at_a_time_and_kept_for_its_owner(tmp_path
     assert left is not None
     assert left.path == first.path
     await left.log.append(EVENTS, [Record("1", b"x")])
+    assert await count_left_behind(tmp_path) == 0, "held"
     await left.close()
+    assert await count_left_behind(tmp_path) == 1
     again = await take_file(folder, log)
     assert (again.path, (await again.log.read(EVENTS, 0, 0)).values) == (first.path, [b"x"])
     await again.close(delete=True)
