@@ -102,7 +102,7 @@ async def _ingest(stack: AsyncExitStack, parts: Parts, watch: Watch) -> IngestRo
     await room.start()
     stack.push_async_callback(room.close)
     watch.start(stack, "drain of the spool", room.drain())
-    start_outreach(stack, watch, parts)
+    start_outreach(stack, watch, parts, room.intake)
     return room
 
 

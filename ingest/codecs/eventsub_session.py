@@ -90,7 +90,7 @@ class _Frame(Struct):
 
 class _SessionFields(Struct):
     id: str
-    keepalive_timeout_seconds: int | None = None
+    keepalive_timeout_seconds: float | None = None
     reconnect_url: str | None = None
 
 
@@ -141,6 +141,11 @@ class Session:
         return self._link.session_id if self._link else None
 
     @property
+    def is_subscribed(self) -> bool:
+        """Whether the session that stands, or moves, has subscriptions."""
+        return self._subscribed
+
+    @property
     def links(self) -> int:
         """How many links are open or being opened: two at most, where Twitch allows three."""
         return len(self._all())
@@ -160,6 +165,7 @@ class Session:
         closes: list[Action] = [Close(link.number) for link in self._all()]
         self._link = self._next = self._old = None
         self._open_at = self._revive_at = None
+        self._subscribed = False
         self._stopped = True
         return closes
 

@@ -1,0 +1,325 @@
+"""Keeps the platforms' subscriptions as they should be: at start, when somebody connects, and every 15 minutes what is
+missing is made, what is there twice or leads elsewhere is deleted, what was revoked is made anew.
+
+One process does it at a time. What Twitch sends over a websocket is subscribed to by the listener of each broadcaster
+(`ensure_on_session`), since such a subscription lives and dies with its connection. What should be there is decided in
+streamkit/platforms/subscriptions.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+from schemas.control import PlatformName
+from schemas.errors import (
+    LogUnavailable,
+    NotConnected,
+    PlatformAway,
+    PlatformRefused,
+    PlatformTimeout,
+)
+from schemas.event import utc_now
+from streamkit import telemetry
+from streamkit.directory import Directory
+from streamkit.leases import BEAT_S, Leases
+from streamkit.platforms.parts import Platforms
+from streamkit.platforms.subscriptions import (
+    Listed,
+    Plan,
+    Wanted,
+    plan,
+    wanted_on_kick,
+    wanted_on_twitch,
+)
+from streamkit.settings import Settings
+
+EVERY_S = 900.0
+RETRY_S = 60.0
+"""After a pass in which a platform did not answer."""
+
+UNLISTED_S = 3600.0
+"""Kick has given ids to subscriptions that its list never showed (KickDevDocs issue 419): so long none is made again."""
+
+AT_ONCE = 5
+"""Requests to one platform at the same time."""
+
+_WORK = "subscriptions"
+
+T = TypeVar("T")
+
+
+class Subscriptions:
+    """Of all connected broadcasters, by webhook. `callback` None: Twitch's come over websockets, and any webhooks of
+    Twitch's that an earlier configuration left are deleted."""
+
+    def __init__(
+        self, platforms: Platforms, directory: Directory, leases: Leases, *, callback: str | None, secret: bytes | None
+    ) -> None:
+        self._platforms = platforms
+        self._directory = directory
+        self._leases = leases
+        self._callback = callback
+        self._secret = (secret or b"").decode()
+        self._seen_on_kick: set[str] = set()
+        self._unlisted: dict[Wanted, float] = {}
+        self._problems: dict[Wanted, str] = {}
+        self._wake = asyncio.Event()
+        self._first = asyncio.Event()
+        self._interested_in = self._interest()
+        directory.on_change(self._look)
+        platforms.tokens.on_change(self._look)
+
+    def problems(self) -> Mapping[Wanted, str]:
+        """What a platform refused in the last pass, in its words."""
+        return self._problems
+
+    async def first_pass(self, within_s: float) -> None:
+        """Wait until the first pass was made (well or not, here or elsewhere)."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._first.wait()
+
+    async def run(self) -> None:
+        """For the life of the process; a task of its own. Raises LogClosed."""
+        loop = asyncio.get_running_loop()
+        leads, due_at = False, 0.0
+        work: asyncio.Task[bool] | None = None
+        try:
+            while True:
+                led, leads = leads, bool(await self._leases.share([_WORK], [_WORK] if leads else []))
+                if leads and work is None and (not led or loop.time() >= due_at):
+                    work = asyncio.create_task(self.make_so(), name="a pass over subscriptions")
+                await self._rest(work)
+                if work is not None and work.done():
+                    due_at = loop.time() + (EVERY_S if work.result() else RETRY_S)
+                    work = None
+                if work is None:
+                    self._first.set()
+                    if self._wake.is_set():
+                        self._wake.clear()
+                        due_at = 0.0
+        finally:
+            if work is not None:
+                work.cancel()
+                await asyncio.wait([work])
+            await self._leases.leave([_WORK])
+
+    async def _rest(self, work: asyncio.Task[bool] | None) -> None:
+        """Until the pass ends, or without one until something changes; no longer than until the next beat."""
+        waiter = work or asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait([waiter], timeout=BEAT_S)
+        finally:
+            if work is None:
+                waiter.cancel()
+                await asyncio.wait([waiter])
+
+    def _look(self) -> None:
+        """Something changed; only who is connected, and may what, is of interest here."""
+        interest = self._interest()
+        if interest != self._interested_in:
+            self._interested_in = interest
+            self._wake.set()
+
+    def _interest(self) -> frozenset[tuple[str, ...]]:
+        twitch = {
+            (connection.platform, connection.platform_id, connection.state, str(connection.granted_at))
+            for connection in self._platforms.tokens.connections().values()
+        }
+        return frozenset({("kick", id_) for id_ in self._kick_ids()} | twitch)
+
+    def _kick_ids(self) -> set[str]:
+        broadcasters = self._directory.broadcasters()
+        return {each.platforms["kick"].id for each in broadcasters if "kick" in each.platforms}
+
+    async def make_so(self) -> bool:
+        """One pass; whether both platforms could be asked."""
+        self._problems = {}
+        done = [await self._on("kick", self._kick), await self._on("twitch", self._twitch)]
+        for platform in ("kick", "twitch"):
+            count = sum(wanted.platform == platform for wanted in self._problems)
+            telemetry.SUBSCRIPTIONS_REFUSED.labels(platform).set(count)
+        return all(done)
+
+    async def _on(self, platform: PlatformName, work: Callable[[], Awaitable[None]]) -> bool:
+        if not self._platforms.tokens.configured(platform):
+            return True
+        try:
+            await work()
+        except (PlatformAway, PlatformTimeout, PlatformRefused, LogUnavailable, NotConnected) as error:
+            telemetry.warn("subscriptions.not_looked_at", platform=platform, why=str(error))
+            return False
+        return True
+
+    async def _kick(self) -> None:
+        ids = self._kick_ids()
+        gone = self._seen_on_kick - ids
+        for broadcaster_id in sorted(ids | gone):
+            wanted = wanted_on_kick(broadcaster_id) if broadcaster_id in ids else []
+            await self._kick_channel(broadcaster_id, wanted)
+            self._seen_on_kick.add(broadcaster_id)
+        self._seen_on_kick -= gone
+
+    async def _kick_channel(self, broadcaster_id: str, wanted: list[Wanted]) -> None:
+        kick = self._platforms.kick
+        listed = await by_app(self._platforms, "kick", lambda token: kick.event_subscriptions(token, broadcaster_id))
+        await self._carry_out_on_kick(broadcaster_id, plan(wanted, listed, "", utc_now()))
+
+    async def _carry_out_on_kick(self, broadcaster_id: str, to_do: Plan) -> None:
+        kick = self._platforms.kick
+        if to_do.delete:
+            ids = [one.id for one in to_do.delete]
+            await by_app(self._platforms, "kick", lambda token: kick.unsubscribe_events(token, ids))
+            telemetry.SUBSCRIPTIONS_CHANGED.labels("kick", "deleted").inc(len(ids))
+        now = asyncio.get_running_loop().time()
+        self._unlisted = {
+            wanted: until for wanted, until in self._unlisted.items() if until > now and wanted not in to_do.keep
+        }
+        create = [wanted.type for wanted in to_do.create if wanted not in self._unlisted]
+        if not create:
+            return
+        for type_, problem in (await self._subscribe_on_kick(broadcaster_id, create)).items():
+            wanted = Wanted("kick", broadcaster_id, type_, "1")
+            if problem is None:
+                self._unlisted[wanted] = now + UNLISTED_S
+                telemetry.SUBSCRIPTIONS_CHANGED.labels("kick", "created").inc()
+            else:
+                self._refused(wanted, problem)
+
+    async def _subscribe_on_kick(self, broadcaster_id: str, types: list[str]) -> dict[str, str | None]:
+        """What became of each type. One over its limit fails the whole request: then they are asked for one by one."""
+        kick = self._platforms.kick
+        try:
+            return await by_app(
+                self._platforms, "kick", lambda token: kick.subscribe_events(token, broadcaster_id, types)
+            )
+        except PlatformRefused as refused:
+            if refused.status not in (400, 403, 404, 422):
+                raise
+            if len(types) == 1:
+                return {types[0]: refused.message}
+        told: dict[str, str | None] = {}
+        for type_ in types:
+            told |= await self._subscribe_on_kick(broadcaster_id, [type_])
+        return told
+
+    async def _twitch(self) -> None:
+        twitch, connections = self._platforms.twitch, self._platforms.tokens.connections().values()
+        listed = await by_app(self._platforms, "twitch", twitch.eventsub_subscriptions)
+        wanted = [
+            each
+            for connection in connections
+            if self._callback is not None and connection.platform == "twitch" and connection.state == "connected"
+            for each in wanted_on_twitch(connection.platform_id, connection.scopes, webhooks=True)
+        ]
+        to_do = plan(wanted, listed, self._callback or "", utc_now())
+        transport = {"method": "webhook", "callback": self._callback or "", "secret": self._secret}
+
+        async def delete(one: Listed) -> None:
+            await by_app(self._platforms, "twitch", lambda token: twitch.eventsub_unsubscribe(token, one.id))
+
+        async def create(each: Wanted) -> None:
+            await by_app(self._platforms, "twitch", lambda token: twitch.eventsub_subscribe(token, each, transport))
+
+        self._problems |= await carry_out_on_twitch(to_do, delete, create)
+
+    def _refused(self, wanted: Wanted, problem: str) -> None:
+        self._problems[wanted] = problem
+        tell_refused(wanted, problem)
+
+
+async def ensure_on_session(platforms: Platforms, user_id: int, session_id: str) -> int:
+    """Have everything subscribed that the broadcaster granted, with this websocket session and with no other one.
+
+    Gives back how many subscriptions the session has. Raises NotConnected, NeedsReconnect, PlatformAway,
+    PlatformTimeout, PlatformRefused, LogUnavailable.
+    """
+    tokens, twitch = platforms.tokens, platforms.twitch
+    token = await tokens.user_token(user_id, "twitch")
+    try:
+        listed = await twitch.eventsub_subscriptions(token)
+    except PlatformRefused as refused:
+        if refused.status != 401:
+            raise
+        token = await tokens.refreshed(user_id, "twitch", refused=token)
+        listed = await twitch.eventsub_subscriptions(token)
+    connection = tokens.connections().get((user_id, "twitch"))
+    if connection is None:
+        raise NotConnected(f"Broadcaster {user_id} was disconnected from Twitch meanwhile.")
+    wanted = wanted_on_twitch(connection.platform_id, connection.scopes, webhooks=False)
+    to_do = plan(wanted, listed, session_id, utc_now())
+    transport = {"method": "websocket", "session_id": session_id}
+    problems = await carry_out_on_twitch(
+        to_do,
+        lambda one: twitch.eventsub_unsubscribe(token, one.id),
+        lambda each: twitch.eventsub_subscribe(token, each, transport),
+    )
+    return len(to_do.keep) + len(to_do.create) - len(problems)
+
+
+async def carry_out_on_twitch(
+    to_do: Plan, delete: Callable[[Listed], Awaitable[None]], create: Callable[[Wanted], Awaitable[None]]
+) -> dict[Wanted, str]:
+    """Delete, then create, several at a time; what was refused, with Twitch's words.
+
+    Each item is refused by itself: too many alike or too dear (429), no scope (403). When the rest has come to its end,
+    raises the first error that is not the item's: PlatformAway, PlatformTimeout, a 401 or 5xx.
+    """
+    slots = asyncio.Semaphore(AT_ONCE)
+    problems: dict[Wanted, str] = {}
+
+    async def one_of(item: Listed | Wanted) -> None:
+        async with slots:
+            try:
+                if isinstance(item, Listed):
+                    await delete(item)
+                    telemetry.SUBSCRIPTIONS_CHANGED.labels("twitch", "deleted").inc()
+                else:
+                    await create(item)
+                    telemetry.SUBSCRIPTIONS_CHANGED.labels("twitch", "created").inc()
+            except PlatformRefused as refused:
+                if refused.status == 401 or refused.status >= 500:
+                    raise
+                wanted = item.wanted if isinstance(item, Listed) else item
+                problems[wanted] = refused.message
+                tell_refused(wanted, refused.message)
+
+    for items in (to_do.delete, to_do.create):
+        await _all_of([one_of(item) for item in items])
+    return problems
+
+
+async def _all_of(works: Iterable[Awaitable[None]]) -> None:
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+async def by_app(platforms: Platforms, platform: PlatformName, call: Callable[[str], Awaitable[T]]) -> T:
+    """`call` with the app's token; once more with another one when it is refused. Raises what `call` and `app_token` do."""
+    token = await platforms.tokens.app_token(platform)
+    try:
+        return await call(token)
+    except PlatformRefused as refused:
+        if refused.status != 401:
+            raise
+    return await call(await platforms.tokens.app_token(platform, refused=token))
+
+
+def tell_refused(wanted: Wanted, problem: str) -> None:
+    """One line in the log: what a platform will not subscribe to, and why."""
+    telemetry.warn(
+        "subscriptions.refused",
+        platform=wanted.platform,
+        broadcaster_id=wanted.broadcaster_id,
+        type=wanted.type,
+        why=problem,
+    )
+
+
+def twitch_callback(settings: Settings) -> str:
+    """The address that Twitch delivers to."""
+    return f"{(settings.public_url or '').rstrip('/')}/webhooks/twitch"
