@@ -8,7 +8,7 @@ CODE := api bench ingest projector schemas streamkit tests
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test check lint format bench clean
+.PHONY: help demo setup test check lint format bench chaos clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ format: .venv/.installed-dev ## Rewrite the code in the house format
 
 bench: .venv/.installed-dev ## The numbers of docs/performance.md, into bench/results.json (BENCH_QUICK=1: under a minute)
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+chaos: .venv/.installed-dev ## Kill, pause and slow everything at random, then check every number (ROUNDS=3 SEED=1 KIND=kafka)
+	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),3) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
 
 clean: ## Remove .venv and the caches; data/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

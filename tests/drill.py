@@ -66,16 +66,22 @@ def _sent(hand: Hand, number: int) -> dict[str, Any]:
 class Platforms:
     """Kick and Twitch, or a bot: post every delivery, the same one again until a 2xx comes.
 
-    `url` may change between attempts. `answered` counts the deliveries done, `newest` is the greatest position told
+    `url` may change between attempts, `pause_s` is each worker's rest between two requests. `answered` counts the deliveries done, `newest` is the greatest position told
     per partition, `retries` the attempts that got no 2xx.
     """
 
     def __init__(
-        self, http: aiohttp.ClientSession, url: Callable[[], str], deliveries: Sequence[Delivery | Push]
+        self,
+        http: aiohttp.ClientSession,
+        url: Callable[[], str],
+        deliveries: Sequence[Delivery | Push],
+        *,
+        pause_s: float = 0.0,
     ) -> None:
         self._http = http
         self._url = url
         self._waiting = iter(deliveries)
+        self._pause_s = pause_s
         self._changed = asyncio.Condition()
         self.answered = 0
         self.retries = 0
@@ -105,6 +111,7 @@ class Platforms:
             async with self._changed:
                 self.answered += 1
                 self._changed.notify_all()
+            await asyncio.sleep(self._pause_s)
 
     async def _accepted(self, delivery: Delivery | Push) -> bool:
         try:
