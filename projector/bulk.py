@@ -1,7 +1,7 @@
 """One partition of a log, folded in large batches: what a rebuild is made of.
 
-The tables are those that the live fold would have made at the same position. While DuckDB folds one batch, the next is
-read. What may not live here: which file is folded, and what becomes of it.
+The tables are those that the live fold would have made at the same position. While one batch is folded, the next is read
+and parsed beside it. What may not live here: which file is folded, and what becomes of it.
 """
 
 from __future__ import annotations
@@ -9,20 +9,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 import duckdb
+from msgspec import Struct
 
-from projector.fold import Folded, fold, read_position, settled_before
+from projector.fold import Folded, Staged, fold, fold_staged, last_of, read_position, settled_before
 from projector.poison import Records, Run
 from projector.session import ENVIRONMENT, Session
-from projector.staging import BadRecord
+from projector.staging import BadRecord, read_heads, stage
 from schemas.read_models import READ_MODELS, SETTLED_EVERY, ReadModel
 from streamkit.log.protocol import EVENTS, EventLog
 
-BATCH = 8 * SETTLED_EVERY
+T = TypeVar("T")
+
+BATCH = 16 * SETTLED_EVERY
 """Records folded in one transaction, when they are short enough."""
 
 BATCH_BYTES = 128 << 20
+
+STAGED = "staged"
+MEMORY = "1GB"
+"""For DuckDB, meanwhile: two batches lie in its memory, one of them being folded."""
 
 
 async def fold_until(
@@ -46,32 +54,97 @@ async def fold_until(
     Raises LogUnavailable and LogClosed, PartitionStopped (ten records in a row of several broadcasters cannot be folded),
     PositionMoved, SettlingFailed, and DuckDB's errors of the environment (disk, memory); the file is then at its last commit.
     """
+    lane = _Lane(log, session, partition, until, passed_over)
     failures = Run(partition)
-    position = await asyncio.to_thread(read_position, session)
-    reading: asyncio.Task[Records] | None = None
+    position = await _in_thread(read_position, session)
+    ready: asyncio.Task[_Batch] | None = None
     try:
+        await _in_thread(lane.open)
         while position < until and not stop.is_set():
-            records = await (reading or _read(log, partition, position, until))
-            reading = None
-            if records.next_position == position:
+            batch = await (ready or lane.next(position))
+            ready = None
+            if batch.records.next_position == position:
                 break
-            records = records.without(passed_over) if passed_over else records
-            if records.next_position < until:
-                reading = asyncio.create_task(_read(log, partition, records.next_position, until))
-            work = asyncio.create_task(asyncio.to_thread(_fold, session, position, records, models, failures))
-            try:
-                folded = await asyncio.shield(work)
-            except asyncio.CancelledError:
-                await asyncio.wait([work])
-                raise
-            for each in folded:
+            if batch.records.next_position < until:
+                ready = asyncio.create_task(lane.next(batch.records.next_position))
+            for each in await _in_thread(_fold, session, lane, position, batch, models, failures):
                 progress(each)
                 position = each.position
     finally:
-        if reading is not None:
-            reading.cancel()
-            await asyncio.wait([reading])
+        if ready is not None:
+            ready.cancel()
+            await asyncio.wait([ready])
+        await _in_thread(lane.close)
     return position
+
+
+class _Batch(Struct, frozen=True):
+    """`staged` None: some record cannot be staged."""
+
+    records: Records
+    staged: Staged | None
+
+
+class _Lane:
+    """Reads batches and parses them into tables in memory, beside the fold of the batch before: two cores have work."""
+
+    def __init__(
+        self, log: EventLog, session: Session, partition: int, until: int, passed_over: Collection[int]
+    ) -> None:
+        self._log = log
+        self._session = session
+        self._partition = partition
+        self._until = until
+        self._passed_over = passed_over
+        self._parsing = session.cursor()
+        self.dropping = session.cursor()
+        self._turn = 0
+        self._memory_before = ""
+
+    def open(self) -> None:
+        """Make room. Called once, before anything else."""
+        self._memory_before = str(self._session.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
+        self._session.execute_once(f"SET memory_limit = '{MEMORY}'")
+        self._session.execute_once(f"ATTACH ':memory:' AS {STAGED}")
+        self._parsing.execute("SET TimeZone = 'UTC'")
+
+    async def next(self, position: int) -> _Batch:
+        """The batch that begins at `position`; its table is good until the call after the next."""
+        records = await _read(self._log, self._partition, position, self._until)
+        records = records.without(self._passed_over) if self._passed_over else records
+        return await _in_thread(self._stage, records)
+
+    def _stage(self, records: Records) -> _Batch:
+        self._turn = 1 - self._turn
+        table = f"{STAGED}.arrivals_{self._turn}"
+        try:
+            heads = read_heads(records.positions, records.values)
+            stage(self._parsing, table, records.positions, heads.texts)
+        except ENVIRONMENT:
+            raise
+        except (BadRecord, duckdb.Error):
+            return _Batch(records, None)
+        return _Batch(
+            records, Staged(table, records.positions, heads.heads, last_of(records.positions, records.values))
+        )
+
+    def close(self) -> None:
+        """Give the room back; idempotent."""
+        self._parsing.close()
+        self.dropping.close()
+        self._session.execute_once(f"DETACH DATABASE IF EXISTS {STAGED}")
+        if self._memory_before:
+            self._session.execute_once(f"SET memory_limit = '{self._memory_before}'")
+
+
+async def _in_thread(work: Callable[..., T], *args: Any) -> T:
+    """Cancellation waits for it: the session is in use."""
+    task = asyncio.create_task(asyncio.to_thread(work, *args))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _read(log: EventLog, partition: int, position: int, until: int) -> Records:
@@ -96,7 +169,19 @@ async def _read(log: EventLog, partition: int, position: int, until: int) -> Rec
     return Records(positions=positions, keys=keys, values=values, next_position=position)
 
 
-def _fold(session: Session, start: int, records: Records, models: Sequence[ReadModel], failures: Run) -> list[Folded]:
+def _fold(
+    session: Session, lane: _Lane, start: int, batch: _Batch, models: Sequence[ReadModel], failures: Run
+) -> list[Folded]:
+    if batch.staged is not None:
+        folded = fold_staged(session, lane.dropping, start, batch.staged, batch.records.next_position, models)
+        failures.folded()
+        return [folded]
+    return _fold_parts(session, start, batch.records, models, failures)
+
+
+def _fold_parts(
+    session: Session, start: int, records: Records, models: Sequence[ReadModel], failures: Run
+) -> list[Folded]:
     """Fold the batch, in parts when some of its records cannot be folded."""
     work = partial(fold, session, start, models=models)
     try:
@@ -109,7 +194,7 @@ def _fold(session: Session, start: int, records: Records, models: Sequence[ReadM
             return [work((), (), records.next_position)]
         done: list[Folded] = []
         for part in records.split(error.position if isinstance(error, BadRecord) else None):
-            done += _fold(session, done[-1].position if done else start, part, models, failures)
+            done += _fold_parts(session, done[-1].position if done else start, part, models, failures)
         return done
     failures.folded()
     return [folded]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +27,8 @@ INSERT INTO fold_position VALUES (0, NULL, NULL);
 """
 """`last_*`: where the newest folded record lay and what it was, by which a file knows the log that it was folded from."""
 
+
+ARRIVALS = "arrivals"
 
 MOVE = """
 UPDATE fold_position SET position = $1, last_position = coalesce($3, last_position), last_digest = coalesce($4, last_digest)
@@ -116,27 +118,64 @@ def fold(
     """
     heads = staging.read_heads(positions, values)
     settled, settles_to = settled_before(start), settled_before(next_position)
-    session.execute("BEGIN")
-    try:
+    duplicates = 0
+    with _moving(session, start, next_position, last_of(positions, values)):
         if settles_to > settled:
-            staging.stage(session, positions, heads.texts)
-            duplicates = seen.drop_seen(session, "arrivals", positions, heads.heads) if heads.heads else 0
-            try:
-                _settle(session, models, settled, settles_to)
-            except ENVIRONMENT:
-                raise
-            except duckdb.Error as error:
-                raise SettlingFailed(
-                    f"The events at positions {settled} to {settles_to} could not be settled ({type(error).__name__})."
-                    " Start the version that ran before, or a repaired one; the events wait in the log."
-                ) from error
+            staging.stage(session, ARRIVALS, positions, heads.texts)
+            if heads.heads:
+                duplicates = seen.drop_seen(session, ARRIVALS, positions, heads.heads)
+            _settle(session, models, ARRIVALS, settled, settles_to)
         elif heads.heads:
             staging.append_recent(session, positions, heads.texts)
             duplicates = seen.drop_seen(session, "recent", positions, heads.heads)
+    return _folded(next_position, heads.heads, duplicates)
+
+
+class Staged(Struct, frozen=True):
+    """Records that lie parsed in `table`, of a database in memory; `last` is the newest, None when there is none."""
+
+    table: str
+    positions: Sequence[int]
+    heads: Sequence[staging.Head]
+    last: Last | None
+
+
+def fold_staged(
+    session: Session, aside: Session, start: int, staged: Staged, next_position: int, models: Sequence[ReadModel]
+) -> Folded:
+    """As `fold`. `aside` is another session on the same database: a transaction writes into one file only, and what
+    has been seen before is deleted where it lies."""
+    fallen = seen.fallen_of(session, staged.table, staged.positions, staged.heads) if staged.heads else []
+    seen.drop(aside, staged.table, fallen)
+    settled, settles_to = settled_before(start), settled_before(next_position)
+    with _moving(session, start, next_position, staged.last):
+        if staged.heads:
+            seen.keep(session, staged.table, staged.positions[0])
+        if settles_to > settled:
+            _settle(session, models, staged.table, settled, settles_to)
         else:
-            duplicates = 0
-        last = (positions[-1], digest_of(values[-1])) if values else (None, None)
-        moved = session.execute(MOVE, [next_position, start, *last]).fetchone()
+            session.execute(f"INSERT INTO recent SELECT * FROM {staged.table}")
+    return _folded(next_position, staged.heads, len(fallen))
+
+
+def last_of(positions: Sequence[int], values: Sequence[bytes]) -> Last | None:
+    """The newest of these records; None when there is none."""
+    return Last(positions[-1], digest_of(values[-1])) if values else None
+
+
+def _folded(position: int, heads: Sequence[staging.Head], duplicates: int) -> Folded:
+    user_ids = frozenset({head.user_id for head in heads})
+    return Folded(position=position, records=len(heads), duplicates=duplicates, user_ids=user_ids)
+
+
+@contextlib.contextmanager
+def _moving(session: Session, start: int, next_position: int, last: Last | None) -> Iterator[None]:
+    """What is done inside is one transaction, which moves the position."""
+    session.execute("BEGIN")
+    try:
+        yield
+        told = (None, None) if last is None else (last.position, last.digest)
+        moved = session.execute(MOVE, [next_position, start, *told]).fetchone()
         if moved is None or moved[0] != 1:
             raise PositionMoved(f"the file no longer stands at {start}")
         session.execute("COMMIT")
@@ -144,33 +183,35 @@ def fold(
         with contextlib.suppress(duckdb.Error):  # the error may have ended the transaction already
             session.execute("ROLLBACK")
         raise
-    return Folded(
-        position=next_position,
-        records=len(positions),
-        duplicates=duplicates,
-        user_ids=frozenset(head.user_id for head in heads.heads),
-    )
 
 
-def _settle(session: Session, models: Sequence[ReadModel], begin: int, end: int) -> None:
+def _settle(session: Session, models: Sequence[ReadModel], arrivals: str, begin: int, end: int) -> None:
     """Take what lies at positions from `begin` up to before `end`, in `recent` and `arrivals`, into the read models'
-    own tables; `recent` keeps the rest."""
-    session.execute_once(
-        "CREATE OR REPLACE TEMP VIEW batch AS"
-        f" SELECT * FROM recent UNION ALL SELECT * FROM arrivals WHERE position < {end}"
-    )
-    known = {"from": begin, "to": end, "every": SETTLED_EVERY}
-    for model in models:
-        for fold in model.fold:
-            session.execute(f"INSERT INTO {fold.into} SELECT * FROM ({fold.sql}) ORDER BY user_id, position")
-        for sql in model.settle:
-            session.execute(sql, used_in(sql, known))
-    sort_every = SETTLED_EVERY * SORTED_EVERY
-    if end // sort_every > begin // sort_every:
-        for fold in (fold for model in models for fold in model.fold if fold.by_user):
-            _sort(session, fold.into, begin - begin % sort_every, end - end % sort_every)
-    session.execute("DELETE FROM recent")
-    session.execute("INSERT INTO recent SELECT * FROM arrivals WHERE position >= $1", [end])
+    own tables; `recent` keeps the rest. Raises SettlingFailed."""
+    try:
+        session.execute_once(
+            "CREATE OR REPLACE TEMP VIEW batch AS"
+            f" SELECT * FROM recent UNION ALL SELECT * FROM {arrivals} WHERE position < {end}"
+        )
+        known = {"from": begin, "to": end, "every": SETTLED_EVERY}
+        for model in models:
+            for fold in model.fold:
+                session.execute(f"INSERT INTO {fold.into} SELECT * FROM ({fold.sql}) ORDER BY user_id, position")
+            for sql in model.settle:
+                session.execute(sql, used_in(sql, known))
+        sort_every = SETTLED_EVERY * SORTED_EVERY
+        if end // sort_every > begin // sort_every:
+            for fold in (fold for model in models for fold in model.fold if fold.by_user):
+                _sort(session, fold.into, begin - begin % sort_every, end - end % sort_every)
+        session.execute("DELETE FROM recent")
+        session.execute(f"INSERT INTO recent SELECT * FROM {arrivals} WHERE position >= $1", [end])
+    except ENVIRONMENT:
+        raise
+    except duckdb.Error as error:
+        raise SettlingFailed(
+            f"The events at positions {begin} to {end} could not be settled ({type(error).__name__})."
+            " Start the version that ran before, or a repaired one; the events wait in the log."
+        ) from error
 
 
 def _sort(session: Session, table: str, begin: int, end: int) -> None:

@@ -35,9 +35,15 @@ _FULL_KEYS = "SELECT rowid, key FROM seen WHERE rowid IN (SELECT unnest($1::BIGI
 def drop_seen(session: Session, batch: str, positions: Sequence[int], heads: Sequence[Head]) -> int:
     """Delete from the table `batch` every delivery at `positions` that does not stand; how many were deleted. The keys
     of the others are kept."""
-    start = positions[0]
-    keys = _KEYS.format(batch=batch)
-    probed = session.execute(_PROBE.format(keys=keys), {"start": start}).fetchall()
+    fallen = fallen_of(session, batch, positions, heads)
+    drop(session, batch, fallen)
+    keep(session, batch, positions[0])
+    return len(fallen)
+
+
+def fallen_of(session: Session, batch: str, positions: Sequence[int], heads: Sequence[Head]) -> list[int]:
+    """Those of `positions`, all in the table `batch`, that do not stand."""
+    probed = session.execute(_PROBE.format(keys=_KEYS.format(batch=batch)), {"start": positions[0]}).fetchall()
     hits: set[int] = set()
     if probed:  # equal hashes: compare the keys themselves
         full_keys = dict(session.execute(_FULL_KEYS, [[row for _, _, row in probed]]).fetchall())
@@ -46,13 +52,21 @@ def drop_seen(session: Session, batch: str, positions: Sequence[int], heads: Seq
             head = by_position[position]
             if full_keys[row] == (head.natural_key if space else head.event_id):
                 hits.add(position)
-    fallen = _fallen(positions, heads, hits)
+    return _fallen(positions, heads, hits)
+
+
+def drop(session: Session, batch: str, fallen: Sequence[int]) -> None:
+    """Delete what does not stand (in rising order) from the table `batch`."""
     if fallen:
         session.execute(
-            f"DELETE FROM {batch} WHERE position >= $1 AND position IN (SELECT unnest($2::BIGINT[]))", [start, fallen]
+            f"DELETE FROM {batch} WHERE position >= $1 AND position IN (SELECT unnest($2::BIGINT[]))",
+            [fallen[0], fallen],
         )
-    session.execute(f"INSERT INTO seen SELECT space, hash, key FROM ({keys})", {"start": start})
-    return len(fallen)
+
+
+def keep(session: Session, batch: str, start: int) -> None:
+    """Remember the keys of what lies in `batch` at positions from `start` on."""
+    session.execute(f"INSERT INTO seen SELECT space, hash, key FROM ({_KEYS.format(batch=batch)})", {"start": start})
 
 
 def _fallen(positions: Sequence[int], heads: Sequence[Head], hits: set[int]) -> list[int]:

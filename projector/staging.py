@@ -121,6 +121,23 @@ would only fail when it is settled, far from here."""
 
 def read_heads(positions: Sequence[int], values: Sequence[bytes]) -> Heads:
     """Decode every record's head, upcast the records of older versions. Raises BadRecord for the first bad one."""
+    try:
+        heads = [_head.decode(value) for value in values]
+        for head, value in zip(heads, values, strict=True):
+            if head.type in _measured:
+                _measured[head.type].decode(value)
+        texts = [value.decode() for value in values]
+    except UNREADABLE:
+        return _read_each(positions, values)
+    if {head.schema_version for head in heads} <= {SCHEMA_VERSION} and {
+        head.type for head in heads
+    } <= KIND_STRUCTS.keys():
+        return Heads(heads=heads, texts=texts)
+    return _read_each(positions, values)
+
+
+def _read_each(positions: Sequence[int], values: Sequence[bytes]) -> Heads:
+    """One after the other, which takes longer: where some are of an older version, or bad."""
     heads: list[Head] = []
     texts: list[str] = []
     for position, value in zip(positions, values, strict=True):
@@ -166,7 +183,8 @@ def append_recent(session: Session, positions: Sequence[int], texts: Sequence[st
     session.execute(_INSERT.format(table="recent"), [list(positions), texts])
 
 
-def stage(session: Session, positions: Sequence[int], texts: Sequence[str]) -> None:
-    """Put the records into a temporary table, `arrivals`, with the columns of `recent`. Raises as append_recent."""
-    session.execute(f"CREATE OR REPLACE TEMP TABLE arrivals {_COLUMNS}")
-    session.execute(_INSERT.format(table="arrivals"), [list(positions), texts])
+def stage(session: Session, table: str, positions: Sequence[int], texts: Sequence[str]) -> None:
+    """Make `table` anew, with the columns of `recent`, and put the records into it. It is the session's own, temporary,
+    unless it names a database. Raises as append_recent."""
+    session.execute(f"CREATE OR REPLACE {'TABLE' if '.' in table else 'TEMP TABLE'} {table} {_COLUMNS}")
+    session.execute(_INSERT.format(table=table), [list(positions), texts])
