@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ingest.codecs.delivery import Delivery
 from schemas.errors import Refuse
 from schemas.event import utc_now
+from streamkit.request_body import is_utf8
 
 MAX_BODY_BYTES = 256 * 1024
 BODY_TIMEOUT_S = 10.0
@@ -35,7 +36,7 @@ async def receive(
 ) -> Delivery:
     """The request as a Delivery with those of `names` that it has.
 
-    Waits for the body, at most `body_timeout_s`. Raises Refuse: 415 for a media type that is not JSON, 413 for a body
+    Waits for the body, at most `body_timeout_s`. Raises Refuse: 415 for a media type that is not JSON in UTF-8, 413 for a body
     over 256 KiB, 408 for one that does not come in time, 400 for one cut short and for a header of `required` that is
     missing or repeated (of `exactly_once`: repeated). Cancellation leaves nothing behind.
     """
@@ -71,6 +72,8 @@ def _check_media_type(request: web.Request) -> None:
             media_type.startswith("application/") and media_type.endswith("+json")
         ):
             raise Refuse(415, "unsupported_media_type", "Content-Type has to be application/json.")
+        if not is_utf8(request):
+            raise Refuse(415, "unsupported_media_type", "A delivery has to be in UTF-8.")
     if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise Refuse(
             415, "unsupported_media_type", "A delivery may not be compressed: its signature is over the bytes."

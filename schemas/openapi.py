@@ -173,7 +173,7 @@ _BODY_PROBLEMS = ("malformed_body", "request_timeout", "body_too_large", "unsupp
 
 def problem_codes(operation: Operation) -> list[str]:
     """The machine codes with which the operation may fail."""
-    codes = ["bad_request", "method_not_allowed", "expectation_failed", "internal_error"]
+    codes = ["bad_request", "method_not_allowed", "expectation_failed", "internal_error", "not_implemented"]
     if operation.scope is not None:
         codes += [kind.code for kind in PROBLEMS.values() if kind.status == 401]
         codes += ["insufficient_scope", "rate_limited", "unavailable"]

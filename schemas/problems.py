@@ -168,6 +168,13 @@ PROBLEM_KINDS: tuple[ProblemKind, ...] = (
         "A defect of the server.",
     ),
     ProblemKind(
+        "not_implemented",
+        501,
+        "Not implemented",
+        "This method is none that the server knows.",
+        "The request's method is none of HTTP's that the server knows.",
+    ),
+    ProblemKind(
         "platform_error",
         502,
         "Platform error",

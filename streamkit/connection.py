@@ -7,8 +7,10 @@ the public API's JSON failure in our own words; and `Server` is one short word. 
 from __future__ import annotations
 
 import asyncio
+import re
 
 from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import BadHttpMethod
 
 from schemas.errors import Problem
 from streamkit import telemetry
@@ -18,6 +20,11 @@ HEADERS_TIMEOUT_S = 15.0
 MAX_HEADER_BYTES = 8190
 MAX_HEADERS = 128
 SERVER = "StreamKit"
+
+_REQUEST_LINE = re.compile(r" b'[A-Z-]+ \S+ HTTP/1\.[01]'")
+"""In the parser's complaint of a method: the rest of the line is HTTP, so the method is what is wrong."""
+
+_NOT_IMPLEMENTED = Problem(501, "not_implemented", "This method is none that the server knows.")
 
 
 class Connection(web.RequestHandler):
@@ -77,7 +84,9 @@ class Connection(web.RequestHandler):
         """Answer what is no HTTP, and a handler that failed. aiohttp's words would repeat, and log, the request's."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun")
-        if status == 400:
+        if isinstance(exc, BadHttpMethod) and _REQUEST_LINE.search(exc.message):
+            problem = _NOT_IMPLEMENTED
+        elif status == 400:
             problem = Problem(
                 400,
                 "bad_request",
@@ -112,6 +121,8 @@ async def name_server(_request: web.Request, response: web.StreamResponse) -> No
 def _in_our_words(found: web.HTTPException, request: web.BaseRequest) -> web.StreamResponse:
     """An answer that aiohttp made, as the public API's failure; one that is none of these as it is."""
     match found:
+        case web.HTTPNotFound() if request.method == "CONNECT":
+            problem = _NOT_IMPLEMENTED
         case web.HTTPNotFound():
             problem = Problem(404, "not_found", "There is nothing at this path.")
         case web.HTTPMethodNotAllowed():

@@ -33,6 +33,10 @@ VERSION: Final = "kick-event-version"
 REQUIRED: Final = (MESSAGE_ID, TIMESTAMP, SIGNATURE, TYPE)
 HEADERS: Final = (*REQUIRED, VERSION, "kick-event-subscription-id")
 
+HEADER_TIME_AHEAD: Final = timedelta(days=1)
+"""A header's time further in the future than this gives way to that of receipt: the newest event of a stream, a reward or
+a name would stand against every one after it. Nearer ones are clocks, and stand."""
+
 SUBSCRIPTION_TIME_BACK: Final = timedelta(days=1)
 """A new subscription's own time stands when it lies at most this long before the header's."""
 
@@ -82,7 +86,10 @@ def decode(delivery: Delivery, broadcaster_of: BroadcasterOf) -> Outcome:
     decoder, read = known
     message_id = headers[MESSAGE_ID]
     try:
-        fact = read(decoder.decode(delivery.body), instant(headers[TIMESTAMP]), message_id)
+        sent_at = instant(headers[TIMESTAMP])
+        if sent_at - delivery.received_at > HEADER_TIME_AHEAD:
+            sent_at = delivery.received_at
+        fact = read(decoder.decode(delivery.body), sent_at, message_id)
     except UNFIT as error:
         return Parked("malformed", why_unfit(error), type_)
     return to_event(fact, delivery, "kick", message_id, type_, broadcaster_of)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from typing import Any
 
 import click
+import msgspec
 
 from schemas.dead_letter import DeadLetter
 from schemas.errors import UNREADABLE
@@ -51,7 +53,7 @@ def list_letters(selection: Selection, all_states: bool, as_json: bool) -> None:
     """
 
     async def work(settings: Settings) -> list[tuple[object, ...]]:
-        async with opened_log(settings) as log:
+        async with opened_log(settings, create=False) as log:
             closures = Closures()
             await closures.catch_up(log)
             letters = read_letters(log, closures, lambda entry: say_unreadable(DEAD_LETTERS, entry))
@@ -83,7 +85,7 @@ def show(position: int, as_json: bool) -> None:
     """
 
     async def work(settings: Settings) -> tuple[DeadLetter, Closed | None]:
-        async with opened_log(settings) as log:
+        async with opened_log(settings, create=False) as log:
             batch = await log.read(DEAD_LETTERS, 0, position, limit=1)
             if batch.positions[:1] != [position]:
                 raise Failure(f"There is no dead letter at {position}; `streamkit dead-letters list` shows them.")
@@ -96,9 +98,20 @@ def show(position: int, as_json: bool) -> None:
             return letter, closures.of(letter)
 
     document = _document(position, *run(work, as_json=as_json))
-    text = "\n".join(f"{name}: {value}" for name, value in document.items() if name not in ("headers", "body"))
-    headers = "\n".join(f"  {name}: {value}" for name, value in document["headers"].items())
-    emit(document, f"{text}\nheaders:\n{headers}\nbody:\n{document['body']}", as_json=as_json)
+    emit(document, _shown(document), as_json=as_json)
+
+
+def _shown(document: dict[str, Any]) -> str:
+    """For a person: what there is, aligned; headers and body indented, a body that is JSON with a line a field."""
+    facts = {name: value for name, value in document.items() if name not in ("headers", "body") and value is not None}
+    width = max(map(len, facts))
+    lines = [f"{name.replace('_', ' '):{width}}  {value}" for name, value in facts.items()]
+    body = document["body"]
+    with suppress(*UNREADABLE):
+        body = msgspec.json.format(body, indent=2)
+    lines += ["", "headers", *(f"  {name}: {value}" for name, value in document["headers"].items())]
+    lines += ["", "body", *(f"  {line}" for line in body.splitlines())]
+    return "\n".join(lines)
 
 
 def _document(position: int, letter: DeadLetter, closed: Closed | None) -> dict[str, Any]:
@@ -143,7 +156,7 @@ def drop(selection: Selection, maximum: int | None, dry_run: bool, who: Who, as_
     """
 
     async def work(settings: Settings) -> Closer:
-        async with opened_log(settings) as log:
+        async with opened_log(settings, create=False) as log:
             closures = Closures()
             closer = Closer(log, closures, who, dry_run=dry_run)
             async for letter in open_letters(log, closures, selection):

@@ -83,7 +83,7 @@ def redrive_command(look_anew: LookAnew) -> click.Command:
         """
 
         async def work(settings: Settings) -> Report:
-            async with opened_log(settings) as log:
+            async with opened_log(settings, create=False) as log:
                 directory = Directory()
                 await directory.catch_up(log)
                 redrive = _Redrive(log, look_anew, directory, on_error, who, dry_run=dry_run)

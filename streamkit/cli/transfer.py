@@ -52,7 +52,7 @@ def export_command(parquet_sink: OpenSink) -> click.Command:
             with _os_errors(path), appearing(path, folder=kind == "parquet") as partial:
                 sink = parquet_sink(partial) if kind == "parquet" else NdjsonSink(partial, compressed=kind == "zst")
                 with closing(sink), progress_of("records") as progress:
-                    async with opened_log(settings) as log:
+                    async with opened_log(settings, create=False) as log:
                         topics, log_id = await export_log(log, sink, progress), log.log_id
                 if not any(topics.values()):  # a backup of nothing, by the wrong folder's name, is none
                     raise NotTransferred(

@@ -244,7 +244,14 @@ async def test_a_page_of_an_allowed_origin_may_push(unserved: Ingest) -> None:
             assert answer.headers["Vary"] == "Accept-Encoding, Origin"
 
 
-@pytest.mark.parametrize("headers", [{"Content-Type": "text/plain"}, {"Content-Encoding": "gzip"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/json; charset=latin1"},
+        {"Content-Encoding": "gzip"},
+    ],
+)
 async def test_another_media_type_is_415(bot: Bot, headers: dict[str, str]) -> None:
     assert code(await bot.push(spin(), **headers)) == (415, "unsupported_media_type")
 

@@ -192,7 +192,10 @@ async def test_metric_labels_are_known_words_only(ingest: Ingest) -> None:
 # Refusals, in their order
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "text/json", "json", ""])
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "text/json", "json", "", "application/json; charset=utf-16"],
+)
 @pytest.mark.parametrize("path", [KICK, TWITCH])
 async def test_not_json_is_415_before_anything_else(ingest: Ingest, path: str, content_type: str) -> None:
     answer = await ingest.post(path, b"x" * (MAX_BODY_BYTES + 1), {"Content-Type": content_type})
@@ -200,7 +203,13 @@ async def test_not_json_is_415_before_anything_else(ingest: Ingest, path: str, c
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/cloudevents+json"]
+    "content_type",
+    [
+        "application/json; charset=utf-8",
+        'application/json;charset="UTF-8"',
+        "Application/JSON",
+        "application/cloudevents+json",
+    ],
 )
 async def test_json_media_types_are_taken(ingest: Ingest, content_type: str) -> None:
     headers = kick_headers(ingest) | {"Content-Type": content_type}

@@ -230,6 +230,18 @@ def test_late_delivery_is_as_good_as_any() -> None:
     assert followed.received_at == RECEIVED_AT
 
 
+def test_a_delivery_stamped_far_in_the_future_happened_when_it_came() -> None:
+    body = load("kick", "channel.followed").body
+    at = {
+        days: event(
+            "channel.followed", body, timestamp=f"{RECEIVED_AT + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
+        ).occurred_at
+        for days in (0.5, 1.5, 3650)
+    }
+    assert at[0.5] == (RECEIVED_AT + timedelta(days=0.5)).replace(microsecond=0)
+    assert at[1.5] == at[3650] == RECEIVED_AT
+
+
 def test_chat_without_created_at_happened_when_its_ulid_says() -> None:
     at = SENT - timedelta(seconds=3, milliseconds=137)
     body = load("kick", "chat.message.sent.early-2025").body

@@ -8,6 +8,7 @@ import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from schemas.control import ControlEvent, DeadLettersDropped, decode_control
@@ -196,7 +197,10 @@ def test_one_letter_whole(tmp_path: Path) -> None:
     assert base64.b64decode(run(tmp_path, "show", "1", "--json").document["body_base64"]) == b"\xff\xfe"
     text = run(tmp_path, "show", "0").out
     assert "kick-event-type: kicks.gifted" in text
-    assert '{"gift":{"amount":5}}' in text
+    assert '"amount": 5' in text
+    assert "None" not in text
+    assert "event id" in text
+    assert "�" in run(tmp_path, "show", "1").out
 
 
 def test_a_letter_that_is_not_there_is_exit_1(tmp_path: Path) -> None:
@@ -229,3 +233,11 @@ def test_a_record_that_is_no_letter_is_named_and_passed_over(tmp_path: Path) -> 
         shown = run(tmp_path, "show", str(position))
         assert (shown.exit_code, shown.out) == (1, "")
         assert f"The record at {position} is no dead letter" in shown.err
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "0"), ("drop", "--all"), ("list", "--all-states", "--json")])
+def test_where_there_is_no_log_none_is_made(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ran = run(tmp_path, *arguments)
+    assert ran.exit_code == (1 if arguments[0] == "show" else 0)
+    assert "There is no log in" in ran.err
+    assert list(tmp_path.iterdir()) == []

@@ -113,7 +113,7 @@ def test_what_is_refused(source: Path, arguments: tuple[str, ...], exit_code: in
 def test_a_backup_of_nothing_is_none(target: Path) -> None:
     ran = run(target, "export", "--to", "log.ndjson", "--json")
     assert (ran.exit_code, "holds no record" in ran.document["error"]) == (1, True)
-    assert not list(target.glob("log*"))
+    assert not list(target.iterdir())
 
 
 def test_a_mistake_of_the_file_leaves_the_log_empty(target: Path) -> None:
