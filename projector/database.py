@@ -71,7 +71,7 @@ def open_file(path: Path, *, log_id: str, partition: int, models: Sequence[ReadM
         _delete(path, "unreadable")
         session = _connect(path)
         found = None
-    wanted = {"log_id": log_id, "partition": str(partition), "folding": _folding(session)}
+    wanted = _wanted_identity(session, log_id, partition)
     if found is not None and found != wanted:
         session.close()
         _delete(path, "other log" if found.get("log_id") != log_id else "folded otherwise")
@@ -110,12 +110,21 @@ def _connect(path: Path) -> Session:
     return session
 
 
-def _folding(session: Session) -> str:
-    """What the rows depend on beside the log and the models; DuckDB's hash among it, which is not promised to stay."""
+def identity_of(log_id: str, partition: int) -> dict[str, str]:
+    """What a file has to say of itself to be gone on with by this build."""
+    session = Session(duckdb.connect())
+    try:
+        return _wanted_identity(session, log_id, partition)
+    finally:
+        session.close()
+
+
+def _wanted_identity(session: Session, log_id: str, partition: int) -> dict[str, str]:
+    """Beside log and partition what the rows depend on; DuckDB's hash among it, which is not promised to stay."""
     probe = session.execute("SELECT hash('streamkit')").fetchone()
     assert probe is not None
     folding = {"fold": FOLD_VERSION, "settled_every": [SETTLED_EVERY, SORTED_EVERY], "hash": probe[0]}
-    return msgspec.json.encode(folding).decode()
+    return {"log_id": log_id, "partition": str(partition), "folding": msgspec.json.encode(folding).decode()}
 
 
 def _identity(session: Session) -> dict[str, str] | None:

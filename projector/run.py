@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -20,8 +21,12 @@ from projector.partition import PartitionFold
 from projector.reads import Reads
 from schemas.event import utc_now
 from streamkit import telemetry
+from streamkit.generations import FIRST
 from streamkit.log.protocol import EVENTS, EventLog
 from streamkit.reads import Change
+
+if TYPE_CHECKING:
+    from projector.generations import Succession
 
 
 class Lag(Struct, frozen=True):
@@ -46,14 +51,24 @@ def generation_of(file: Path) -> int:
 
 class Projector:
     """Folds partitions into files under `data_dir` and answers from them. `partitions` are those taken at the start
-    (None: all)."""
+    (None: all). `succession` says which generation that is, and moves them to another; None: it is the first, for good."""
 
-    def __init__(self, log: EventLog, data_dir: Path, *, partitions: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        data_dir: Path,
+        *,
+        partitions: Sequence[int] | None = None,
+        succession: Succession | None = None,
+    ) -> None:
         self._log = log
         self._data_dir = data_dir
         self._at_start = range(log.partitions(EVENTS)) if partitions is None else partitions
         self._callbacks: list[Callable[[Change], None]] = []
         self._folds: dict[int, PartitionFold] = {}
+        self._succession = succession
+        if succession is not None:
+            succession.attach(self)
         self.reads = Reads(partitions=log.partitions(EVENTS), on_change=self.on_change)
 
     async def start(self) -> None:
@@ -64,7 +79,8 @@ class Projector:
     async def take(self, partition: int) -> None:
         """Own the partition: open its file, answer from it and go on folding. Raises FileInUse."""
         assert partition not in self._folds, f"partition {partition} is owned already"
-        one = PartitionFold(self._log, self.new_file(1, partition), moved=self._moved(partition))
+        generation = FIRST if self._succession is None else await self._succession.begins_in(partition)
+        one = PartitionFold(self._log, self.new_file(generation, partition), moved=self._moved(partition))
         try:
             await one.open()
         except BaseException:
@@ -73,9 +89,13 @@ class Projector:
         self._folds[partition] = one
         self._answer_from(one)
         one.start()
+        if self._succession is not None:
+            await self._succession.taken(partition)
 
     async def release(self, partition: int) -> None:
         """Own the partition no more: whoever waits for it gets Retry, its file is closed. Idempotent."""
+        if self._succession is not None:
+            await self._succession.released(partition)
         one = self._folds.pop(partition, None)
         self.reads.forget(partition)
         if one is not None:
@@ -89,10 +109,11 @@ class Projector:
         (it stopped for good) the old one goes on, and PartitionStopped says why.
         """
         old = self._folds[partition]
-        await old.stop()
         try:
+            await old.stop()
             await other.reach(old.position)
         except BaseException:
+            await old.stop()  # when it was this wait that was cancelled, its batch may not be at its end
             old.start()
             raise
         other.moved, other.parks = old.moved, True
@@ -102,10 +123,16 @@ class Projector:
 
     def new_file(self, generation: int, partition: int) -> Database:
         """The file, not yet open, of a partition in a generation."""
-        return Database(file_of(self._data_dir, generation, partition), log_id=self._log.log_id, partition=partition)
+        return Database(self.path_of(generation, partition), log_id=self._log.log_id, partition=partition)
+
+    def path_of(self, generation: int, partition: int) -> Path:
+        """Where that file lies, or will lie."""
+        return file_of(self._data_dir, generation, partition)
 
     async def close(self) -> None:
         """Stop folding, let the batches under way finish, release the files; idempotent."""
+        if self._succession is not None:
+            await self._succession.close()
         self.reads.close()
         folds, self._folds = list(self._folds.values()), {}
         await asyncio.gather(*(one.close() for one in folds))
@@ -121,6 +148,11 @@ class Projector:
     def served(self) -> dict[int, Database]:
         """The file that answers, per partition owned."""
         return {partition: one.file for partition, one in self._folds.items()}
+
+    @property
+    def live(self) -> int:
+        """The live generation."""
+        return FIRST if self._succession is None else self._succession.generations.live
 
     @property
     def log_id(self) -> str:

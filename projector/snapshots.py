@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -75,12 +75,20 @@ def folder_of(snapshot_dir: Path, log_id: str, generation: int) -> Path:
     return snapshot_dir / log_id / f"generation-{generation}"
 
 
-def write_snapshot(session: Session, folder: Path, *, epoch: int = 0, wanted: str | None = None) -> Snapshot:
+def write_snapshot(
+    session: Session,
+    folder: Path,
+    *,
+    epoch: int = 0,
+    wanted: str | None = None,
+    may_publish: Callable[[], bool] = lambda: True,
+) -> Snapshot:
     """Copy the file of `session`, as of now, into the generation's `folder`, durably. Blocks, some seconds by the million
     events: `session` is a cursor of its own, beside which others fold and answer.
 
     When there is one already of this position and epoch, that one is given back; for `wanted` (a file name's part) a new
-    one is made in any case. Raises SnapshotFailed.
+    one is made in any case. `may_publish` is asked when the copy is complete, on this thread: whether the partition is
+    still owned. Raises SnapshotFailed.
     """
     identity = dict(session.execute("SELECT name, value FROM file_identity").fetchall())
     into = folder / f"partition-{identity['partition']}"
@@ -105,6 +113,8 @@ def write_snapshot(session: Session, folder: Path, *, epoch: int = 0, wanted: st
             wanted=wanted,
         )
         path = _path(into, position, epoch, wanted)
+        if not may_publish():
+            raise SnapshotFailed(f"Partition {described.partition} is not surely owned here any more: not published.")
         part.rename(path)
         _describe(path, described)
     except (OSError, duckdb.Error) as error:

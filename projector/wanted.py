@@ -15,6 +15,7 @@ from projector.snapshots import SnapshotFailed, folder_of, write_snapshot
 from schemas.control import SnapshotWanted
 from schemas.event import utc_now
 from streamkit import telemetry
+from streamkit.log.shares import Tenure
 
 STALE_S = 60.0
 """Whoever asked so long ago has gone."""
@@ -25,8 +26,9 @@ _AN_ID = re.compile(r"[0-9a-z]{1,64}")
 class Wanted:
     """Writes them into `snapshot_dir`, one partition after the other."""
 
-    def __init__(self, projector: Projector, snapshot_dir: Path) -> None:
+    def __init__(self, projector: Projector, snapshot_dir: Path, tenure: Tenure) -> None:
         self._projector = projector
+        self._tenure = tenure
         self._snapshot_dir = snapshot_dir
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -43,7 +45,14 @@ class Wanted:
         for partition, file in self._projector.served().items():
             folder = folder_of(self._snapshot_dir, self._projector.log_id, generation_of(file.path))
             try:
-                snapshot = await file.beside(partial(write_snapshot, folder=folder, wanted=wanted))
+                work = partial(
+                    write_snapshot,
+                    folder=folder,
+                    epoch=self._tenure.epoch_of(partition) or 0,
+                    wanted=wanted,
+                    may_publish=partial(self._tenure.holds_strictly, partition),
+                )
+                snapshot = await file.beside(work)
             except SnapshotFailed as error:
                 telemetry.error("snapshot_failed", partition=partition, reason=str(error))
             except Exception as error:  # the file was closed in this moment: whoever has it now writes one

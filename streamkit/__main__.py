@@ -37,6 +37,7 @@ from streamkit.health import Progress, Readiness, add_health_routes
 from streamkit.keys import keys_of
 from streamkit.lifecycle import Start, Watch, run_until_signalled
 from streamkit.log.protocol import EVENTS
+from streamkit.log.shares import Sole, Tenure
 from streamkit.parts import Parts, account_reasons, open_parts, soft_reasons
 from streamkit.redrive import Anew
 from streamkit.settings import Settings, check_listen
@@ -106,20 +107,30 @@ async def _ingest(stack: AsyncExitStack, parts: Parts, watch: Watch) -> IngestRo
     return room
 
 
-async def _projector(stack: AsyncExitStack, parts: Parts, watch: Watch) -> Projector:
+async def _projector(
+    stack: AsyncExitStack, parts: Parts, watch: Watch, *, shares: bool = False
+) -> tuple[Projector, Tenure, Callable[[], list[str]]]:
+    """The projector, by what right it answers, and what is not as it should be. `shares`: with others over Kafka."""
     from projector.commands import Commands
+    from projector.folder import folder_held
     from projector.run import Projector
+    from projector.sharing import share_partitions
     from projector.wanted import Wanted
 
-    projector = Projector(parts.log, parts.settings.data_dir)
+    stack.enter_context(folder_held(parts.settings.data_dir))
+    projector = Projector(parts.log, parts.settings.data_dir, partitions=() if shares else None)
     stack.push_async_callback(projector.close)
     await projector.start()
     projector.on_change(parts.soft.publish)
-    commands, wanted = Commands(parts.log), Wanted(projector, parts.settings.snapshot_dir)
+    tenure: Tenure = Sole()
+    reasons: Callable[[], list[str]] = list
+    if shares:
+        tenure, reasons = share_partitions(stack, watch, projector, parts.settings)
+    commands, wanted = Commands(parts.log), Wanted(projector, parts.settings.snapshot_dir, tenure)
     stack.push_async_callback(wanted.close)
     commands.on(SnapshotWanted, wanted.on_wanted)
     watch.start(stack, "commands", commands.follow())
-    return projector
+    return projector, tenure, reasons
 
 
 async def _api(stack: AsyncExitStack, parts: Parts, reads: ReadModels) -> ApiRoom:
@@ -204,7 +215,7 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
 
     async def start(stack: AsyncExitStack) -> str:
         parts = await open_parts(stack, settings, keys, watch, takes_deliveries=True)
-        projector = await _projector(stack, parts, watch)
+        projector, _, _ = await _projector(stack, parts, watch)
         api = await _api(stack, parts, projector.reads)
         ingest = await _ingest(stack, parts, watch)
         app = web.Application()
@@ -238,10 +249,11 @@ def _start_projector(settings: Settings, place: Place, watch: Watch) -> Start:
         from projector.read_port import add_routes
 
         parts = await open_parts(stack, settings, keys, watch)
-        projector = await _projector(stack, parts, watch)
+        shares = settings.log_url.startswith("kafka://")
+        projector, tenure, reasons = await _projector(stack, parts, watch, shares=shares)
         app = web.Application(client_max_size=1 << 20)
-        add_routes(app, projector, parts.token)
-        return await _serve(stack, parts, app, place, _Health(soft_reasons(parts.soft), projector=projector))
+        add_routes(app, projector, parts.token, tenure)
+        return await _serve(stack, parts, app, place, _Health(soft_reasons(parts.soft), reasons, projector=projector))
 
     return start
 

@@ -28,6 +28,7 @@ PROOF_S = 1.0
 TICK_S = 0.25
 _REQUEST_TIMEOUT_S = 10.0
 _BACKOFF_S = 1.0
+_LEAVE_S = 2.0
 _NEVER_MS = 2**31 - 1
 _VERSION = 0
 
@@ -108,7 +109,7 @@ class KafkaGroup:
         finally:
             self._consumer = None
             self._take(Share())
-            await consumer.stop()
+            await _stop(consumer)
 
     async def _tick(self) -> None:
         while True:
@@ -164,6 +165,17 @@ class KafkaGroup:
         self._take(Share(self._generation(), frozenset(partitions)))
         self._prove_now.set()
         telemetry.info("partitions_owned", epoch=self.share.epoch, partitions=sorted(self.share.partitions))
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group, so that the others need not wait for the session to run out. A broker that hangs is not told."""
+    try:
+        async with asyncio.timeout(_LEAVE_S):
+            await consumer.stop()
+    except TimeoutError:  # what its stop() did not come to
+        if consumer._fetcher is not None:
+            await consumer._fetcher.close()
+        await consumer._client.close()
 
 
 class _Listener(ConsumerRebalanceListener):

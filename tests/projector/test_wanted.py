@@ -14,6 +14,7 @@ from schemas.control import SnapshotWanted
 from schemas.event import encode_event, utc_now
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import EVENTS, Record
+from streamkit.log.shares import Sole
 from tests.projector.events import USER, chat
 
 
@@ -46,7 +47,7 @@ def wanted(snapshot: str, *, ago_s: float = 0.0) -> SnapshotWanted:
 async def test_each_partition_that_is_owned_gets_one(log: MemoryLog, projector: Projector, tmp_path: Path) -> None:
     (appended,) = await log.append(EVENTS, [Record(key=str(USER), value=encode_event(chat("hello")))])
     await projector.reads.ask(USER, [], min_position=appended.position, wait_s=10.0)
-    snapshots = Wanted(projector, tmp_path / "s")
+    snapshots = Wanted(projector, tmp_path / "s", Sole())
     folder = folder_of(tmp_path / "s", log.log_id, 1)
 
     def written() -> list[Snapshot]:
@@ -67,7 +68,7 @@ async def test_each_partition_that_is_owned_gets_one(log: MemoryLog, projector: 
 async def test_what_is_no_id_and_what_is_long_past_means_nothing(
     projector: Projector, tmp_path: Path, snapshot: str, ago_s: float
 ) -> None:
-    snapshots = Wanted(projector, tmp_path / "s")
+    snapshots = Wanted(projector, tmp_path / "s", Sole())
     await snapshots.on_wanted(wanted(snapshot, ago_s=ago_s), is_past=True)
     assert snapshots._tasks == set()
     assert not (tmp_path / "s").exists()
@@ -77,7 +78,7 @@ async def test_a_folder_that_cannot_be_written_harms_nothing(
     log: MemoryLog, projector: Projector, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "s").write_text("a file where the folder should be")
-    snapshots = Wanted(projector, tmp_path / "s")
+    snapshots = Wanted(projector, tmp_path / "s", Sole())
     await snapshots.on_wanted(wanted("abc"), is_past=False)
     await until(lambda: snapshots._tasks == set())
     assert [record.message for record in caplog.records].count("snapshot_failed") == 2

@@ -183,6 +183,15 @@ async def test_a_broker_that_hangs_takes_nothing_from_those_who_run(kafka_broker
         await until(lambda: only.strictly == set(range(PARTITIONS)))
 
 
+async def test_a_broker_that_hangs_holds_up_nobody_who_leaves(kafka_broker: KafkaBroker, log: KafkaLog) -> None:
+    async with member(kafka_broker.bootstrap, log) as only:
+        await until(lambda: len(only.strictly) == PARTITIONS)
+        kafka_broker.process.suspend()
+        leaving_at = time.monotonic()
+    assert time.monotonic() - leaving_at < LEASE_S
+    kafka_broker.process.resume()
+
+
 async def test_one_that_sleeps_while_the_broker_is_away_holds_nothing_until_it_is_back(
     kafka_broker: KafkaBroker, log: KafkaLog
 ) -> None:
