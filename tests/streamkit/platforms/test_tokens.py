@@ -272,7 +272,7 @@ async def test_who_is_not_connected_is_told_how(process: Process) -> None:
 
 
 async def test_without_an_app_nothing_is_asked(world: World) -> None:
-    process = await world.process(STREAMKIT_KICK_CLIENT_SECRET="")
+    process = await world.process({"STREAMKIT_KICK_CLIENT_SECRET": ""})
     assert not process.tokens.configured("kick")
     assert process.tokens.configured("twitch")
     for asked in (process.tokens.user_token(USER_ID, "kick"), process.tokens.app_token("kick")):

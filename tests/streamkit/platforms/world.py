@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from schemas.control import BroadcasterRegistered, PlatformName, encode_control
@@ -114,9 +115,11 @@ class World:
         self._folder = folder
         self._processes: list[Process] = []
 
-    async def process(self, *, keys: Keys = KEYS, soft: SoftState | None = None, **environ: str) -> Process:
+    async def process(
+        self, environ: Mapping[str, str] | None = None, *, keys: Keys = KEYS, soft: SoftState | None = None
+    ) -> Process:
         """One more process."""
-        settings = load_settings({**self.platforms.settings(), **environ}, self._folder)
+        settings = load_settings({**self.platforms.settings(), **(environ or {})}, self._folder)
         process = Process(self, settings, keys, soft)
         self._processes.append(process)
         await process.start()
