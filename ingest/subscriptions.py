@@ -66,6 +66,9 @@ class Subscriptions:
         self._seen_on_kick: set[str] = set()
         self._unlisted: dict[Wanted, float] = {}
         self._problems: dict[Wanted, str] = {}
+        self._too_much = False
+        self.leads = False
+        """Whether this process is the one that does it."""
         self._wake = asyncio.Event()
         self._first = asyncio.Event()
         self._interested_in = self._interest()
@@ -85,12 +88,12 @@ class Subscriptions:
     async def run(self) -> None:
         """For the life of the process; a task of its own. Raises LogClosed."""
         loop = asyncio.get_running_loop()
-        leads, due_at = False, 0.0
+        due_at = 0.0
         work: asyncio.Task[bool] | None = None
         try:
             while True:
-                led, leads = leads, bool(await self._leases.share([_WORK], [_WORK] if leads else []))
-                if leads and work is None and (not led or loop.time() >= due_at):
+                led, self.leads = self.leads, bool(await self._leases.share([_WORK], [_WORK] if self.leads else []))
+                if self.leads and work is None and (not led or loop.time() >= due_at):
                     work = asyncio.create_task(self.make_so(), name="a pass over subscriptions")
                 await self._rest(work)
                 if work is not None and work.done():
@@ -136,13 +139,13 @@ class Subscriptions:
         return {each.platforms["kick"].id for each in broadcasters if "kick" in each.platforms}
 
     async def make_so(self) -> bool:
-        """One pass; whether both platforms could be asked."""
-        self._problems = {}
+        """One pass; whether both platforms could be asked, and neither said that it is too much at a time (429)."""
+        self._problems, self._too_much = {}, False
         done = [await self._on("kick", self._kick), await self._on("twitch", self._twitch)]
         for platform in ("kick", "twitch"):
             count = sum(wanted.platform == platform for wanted in self._problems)
             telemetry.SUBSCRIPTIONS_REFUSED.labels(platform).set(count)
-        return all(done)
+        return all(done) and not self._too_much
 
     async def _on(self, platform: PlatformName, work: Callable[[], Awaitable[None]]) -> bool:
         if not self._platforms.tokens.configured(platform):
@@ -224,7 +227,9 @@ class Subscriptions:
         async def create(each: Wanted) -> None:
             await by_app(self._platforms, "twitch", lambda token: twitch.eventsub_subscribe(token, each, transport))
 
-        self._problems |= await carry_out_on_twitch(to_do, delete, create)
+        problems = await carry_out_on_twitch(to_do, delete, create)
+        self._problems |= {wanted: refused.message for wanted, refused in problems.items()}
+        self._too_much = any(refused.status == 429 for refused in problems.values())
 
     def _refused(self, wanted: Wanted, problem: str) -> None:
         self._problems[wanted] = problem
@@ -262,14 +267,14 @@ async def ensure_on_session(platforms: Platforms, user_id: int, session_id: str)
 
 async def carry_out_on_twitch(
     to_do: Plan, delete: Callable[[Listed], Awaitable[None]], create: Callable[[Wanted], Awaitable[None]]
-) -> dict[Wanted, str]:
-    """Delete, then create, several at a time; what was refused, with Twitch's words.
+) -> dict[Wanted, PlatformRefused]:
+    """Delete, then create, several at a time; what was refused.
 
     Each item is refused by itself: too many alike or too dear (429), no scope (403). When the rest has come to its end,
     raises the first error that is not the item's: PlatformAway, PlatformTimeout, a 401 or 5xx.
     """
     slots = asyncio.Semaphore(AT_ONCE)
-    problems: dict[Wanted, str] = {}
+    problems: dict[Wanted, PlatformRefused] = {}
 
     async def one_of(item: Listed | Wanted) -> None:
         async with slots:
@@ -284,7 +289,7 @@ async def carry_out_on_twitch(
                 if refused.status == 401 or refused.status >= 500:
                     raise
                 wanted = item.wanted if isinstance(item, Listed) else item
-                problems[wanted] = refused.message
+                problems[wanted] = refused
                 tell_refused(wanted, refused.message)
 
     for items in (to_do.delete, to_do.create):
