@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
@@ -9,9 +11,12 @@ from schemas.control import PlatformName
 from schemas.event import utc_now
 from schemas.vault import HeldTokens, decode_vault_record, encode_vault_record, erased, place_of, vault_key
 from streamkit.keys import Keys
+from streamkit.log import open_log
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import VAULT, Record
 from streamkit.platforms.vault import Vault, new_record, next_record, unseal
+from tests.fakes.platforms import Platforms
+from tests.streamkit.platforms.world import World
 
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 PLACE: tuple[int, PlatformName] = (1, "kick")
@@ -77,3 +82,17 @@ async def test_the_newest_record_of_each_place_stands() -> None:
     await vault.catch_up()
     assert vault.records == {PLACE: gone}
     assert (gone.sealed, gone.scopes) == (b"", ())
+
+
+async def test_over_kafka(kafka_log_url: str, platforms: Platforms, tmp_path: Path) -> None:
+    log = await open_log(kafka_log_url, data_dir=tmp_path)
+    world = World(platforms, tmp_path, log)
+    await world.register(1)
+    process = await world.process()
+    await process.connect("kick")
+    platforms.clock.advance(hours=3)
+    token = await process.tokens.user_token(1, "kick")
+    later = await world.process()
+    assert await later.tokens.user_token(1, "kick") == token
+    await world.close()
+    await log.close()
