@@ -27,6 +27,7 @@ from streamkit.cli.dead_letters import dead_letters
 from streamkit.cli.demo import demo_command
 from streamkit.cli.log import log
 from streamkit.cli.redrive import redrive_command
+from streamkit.cli.sandbox import sandbox
 from streamkit.cli.served import Output, run_served
 from streamkit.cli.settings import settings as settings_command
 from streamkit.cli.simulate import simulate
@@ -361,6 +362,7 @@ for _command in (
     dead_letters,
     status,
     simulate,
+    sandbox,
     settings_command,
 ):
     cli.add_command(_command)

@@ -21,7 +21,8 @@ from streamkit.simulation.totals import totals
 from streamkit.simulation.traffic import disturb, traffic
 
 
-def _base_url(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+def base_url(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    """The address of an option, without a slash at its end. Raises BadParameter."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise click.BadParameter(f"{text!r} is no address; give one like http://127.0.0.1:8080.")
@@ -30,7 +31,7 @@ def _base_url(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
 
 @click.command()
 @click.option(
-    "--to", "url", required=True, callback=_base_url, metavar="URL", help="Where StreamKit (up, or ingest) listens."
+    "--to", "url", required=True, callback=base_url, metavar="URL", help="Where StreamKit (up, or ingest) listens."
 )
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), help="Deliveries a second [default: as fast as it takes]."
