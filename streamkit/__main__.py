@@ -127,7 +127,7 @@ async def _projector(
     reasons: Callable[[], list[str]] = list
     if shares:
         tenure, reasons = share_partitions(stack, watch, projector, parts.settings)
-    commands, wanted = Commands(parts.log), Wanted(projector, parts.settings.snapshot_dir, tenure)
+    commands, wanted = Commands(parts.log, parts.copy), Wanted(projector, parts.settings.snapshot_dir, tenure)
     stack.push_async_callback(wanted.close)
     commands.on(SnapshotWanted, wanted.on_wanted)
     watch.start(stack, "commands", commands.follow())

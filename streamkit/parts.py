@@ -6,7 +6,7 @@ What may not live here: anything that knows a room.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from streamkit.front import Front
 from streamkit.keys import Keys
 from streamkit.lifecycle import Watch
 from streamkit.log.late import LateLog
-from streamkit.log.protocol import EventLog
+from streamkit.log.protocol import Batch, EventLog
 from streamkit.platforms.parts import Platforms, open_platforms
 from streamkit.settings import Settings
 from streamkit.simulation.sandbox import register_sandbox
@@ -44,6 +44,16 @@ class Parts(Struct, frozen=True):
     front: Front
     standby: StandbyFile | None
     platforms: Platforms
+
+    @property
+    def copy(self) -> Callable[[], AsyncIterator[Batch]] | None:
+        """The control topic as it was, to begin from while the log is away; None when the log was there at the start."""
+        standby = self.standby
+        if standby is None or not isinstance(self.log, LateLog):
+            return None
+        from streamkit.standby import copied
+
+        return lambda: copied(standby.log)
 
 
 async def open_parts(

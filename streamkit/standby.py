@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import os
 import re
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -181,13 +182,19 @@ async def keep_copy(log: EventLog, file: SqliteLog) -> None:
             return
 
 
-async def load_copy(file: SqliteLog, directory: Directory) -> None:
-    """Fold the copy into `directory`, as if it had been read from the log. Raises LogUnavailable."""
+async def copied(file: SqliteLog) -> AsyncIterator[Batch]:
+    """The copy, as it would be read from the log. Raises LogUnavailable."""
     at = 0
     while (batch := await file.read(CONTROL, 0, at)).values:
         nexts = [int(key) for key in batch.keys]
-        directory.apply_batch(Batch([place - 1 for place in nexts], batch.keys, batch.values, nexts[-1]))
+        yield Batch([place - 1 for place in nexts], batch.keys, batch.values, nexts[-1])
         at = batch.next_position
+
+
+async def load_copy(file: SqliteLog, directory: Directory) -> None:
+    """Fold the copy into `directory`, as if it had been read from the log. Raises LogUnavailable."""
+    async for batch in copied(file):
+        directory.apply_batch(batch)
 
 
 async def _position_of_copy(log: EventLog, file: SqliteLog) -> int:
