@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,11 +23,20 @@ AGAIN_S = 5.0
 
 
 class Ownership:
-    """Follows the shares of a group. `taken` is called on the event loop when a partition has begun to be folded."""
+    """Follows the shares of a group. `ready` returns when it is known which generation is live; `taken` is called on the
+    event loop when a partition has begun to be folded."""
 
-    def __init__(self, projector: Projector, snapshot_dir: Path, *, taken: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        projector: Projector,
+        snapshot_dir: Path,
+        *,
+        ready: Callable[[], Awaitable[None]],
+        taken: Callable[[], None],
+    ) -> None:
         self._projector = projector
         self._snapshot_dir = snapshot_dir
+        self._ready = ready
         self._taken = taken
         self._share = Share()
         self._changed = asyncio.Event()
@@ -50,6 +59,7 @@ class Ownership:
     async def run(self) -> None:
         """Take and release until cancelled; each partition by itself, so that one that is restored holds up no other.
         Raises FileInUse."""
+        await self._ready()
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._changed.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from projector.keeping import Keeper
@@ -17,13 +17,18 @@ GROUP = "streamkit.projectors."
 
 
 def share_partitions(
-    stack: AsyncExitStack, watch: Watch, projector: Projector, settings: Settings
+    stack: AsyncExitStack,
+    watch: Watch,
+    projector: Projector,
+    settings: Settings,
+    ready: Callable[[], Awaitable[None]],
 ) -> tuple[Tenure, Callable[[], list[str]]]:
     """Join the group of the log's projectors until the stack closes; `projector` owns nothing yet. Gives back by what
-    right it answers, and what is not as it should be. Returns at once: partitions come as the group gives them."""
+    right it answers, and what is not as it should be. Returns at once: partitions come as the group gives them, once
+    `ready` returns, which is when the operators' commands up to now are known."""
     from streamkit.log.kafka_group import KafkaGroup
 
-    ownership = Ownership(projector, settings.snapshot_dir, taken=lambda: group.prove())
+    ownership = Ownership(projector, settings.snapshot_dir, ready=ready, taken=lambda: group.prove())
     group = KafkaGroup(
         settings.log_url.removeprefix("kafka://"),
         GROUP + projector.log_id,

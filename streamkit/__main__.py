@@ -18,28 +18,33 @@ from msgspec import Struct
 
 from schemas.control import SnapshotWanted
 from schemas.dead_letter import DeadLetter
-from schemas.errors import Retry
 from streamkit import addresses, lifecycle, telemetry
 from streamkit.cli.accounts import accounts
 from streamkit.cli.common import command_settings, json_option, run_program
 from streamkit.cli.credentials import credentials
 from streamkit.cli.dead_letters import dead_letters
 from streamkit.cli.demo import demo_command
+from streamkit.cli.generations import generations_commands
 from streamkit.cli.log import log
+from streamkit.cli.rebuild import Told, rebuild_command
 from streamkit.cli.redrive import redrive_command
-from streamkit.cli.sandbox import sandbox
+from streamkit.cli.rooms import projector_ports
 from streamkit.cli.served import Output, run_served
 from streamkit.cli.settings import settings as settings_command
 from streamkit.cli.simulate import simulate
 from streamkit.cli.status import status
+from streamkit.cli.subscriptions import subscriptions
 from streamkit.cli.tokens import tokens
 from streamkit.cli.transfer import export_command, import_command
-from streamkit.health import Progress, Readiness, add_health_routes
+from streamkit.cli.who import Who
+from streamkit.health import add_health_routes
 from streamkit.keys import keys_of
 from streamkit.lifecycle import Start, Watch, run_until_signalled
-from streamkit.log.protocol import EVENTS
+from streamkit.log.protocol import EVENTS, EventLog
 from streamkit.log.shares import Sole, Tenure
 from streamkit.parts import Parts, account_reasons, open_parts, soft_reasons
+from streamkit.readiness import Health
+from streamkit.rebuilding import Rebuilding, Stock
 from streamkit.redrive import Anew
 from streamkit.settings import Settings, check_listen
 from streamkit.simulation.signing import SANDBOX_TWITCH_SECRET, sandbox_kick_public_key
@@ -114,42 +119,38 @@ async def _projector(
     """The projector, by what right it answers, and what is not as it should be. `shares`: with others over Kafka."""
     from projector.commands import Commands
     from projector.folder import folder_held
-    from projector.run import Projector
     from projector.sharing import share_partitions
+    from projector.succeeding import keep_current, projector_of
     from projector.wanted import Wanted
 
     stack.enter_context(folder_held(parts.settings.data_dir))
-    projector = Projector(parts.log, parts.settings.data_dir, partitions=() if shares else None)
+    commands = Commands(parts.log, parts.copy)
+    projector, succession = projector_of(commands, parts.log, parts.settings, () if shares else None)
     stack.push_async_callback(projector.close)
-    await projector.start()
     projector.on_change(parts.soft.publish)
     tenure: Tenure = Sole()
     reasons: Callable[[], list[str]] = list
     if shares:
-        tenure, reasons = share_partitions(stack, watch, projector, parts.settings)
-    commands, wanted = Commands(parts.log, parts.copy), Wanted(projector, parts.settings.snapshot_dir, tenure)
+        tenure, reasons = share_partitions(stack, watch, projector, parts.settings, commands.ready)
+    wanted = Wanted(projector, parts.settings.snapshot_dir, tenure)
     stack.push_async_callback(wanted.close)
     commands.on(SnapshotWanted, wanted.on_wanted)
     watch.start(stack, "commands", commands.follow())
-    return projector, tenure, reasons
+    await projector.start()
+    behind = await keep_current(stack, watch, parts.log, projector, succession, parts.settings)
+    return projector, tenure, lambda: [*reasons(), *behind()]
 
 
 async def _api(stack: AsyncExitStack, parts: Parts, reads: ReadModels) -> ApiRoom:
     from api.app import ApiRoom
 
-    room = ApiRoom(
-        reads,
-        parts.directory,
-        parts.soft,
-        parts.front,
-        timezone=parts.settings.timezone,
-    )
+    room = ApiRoom(reads, parts.directory, parts.soft, parts.front, timezone=parts.settings.timezone)
     await room.start()
     stack.push_async_callback(room.close)
     return room
 
 
-async def _serve(stack: AsyncExitStack, parts: Parts, app: web.Application, place: Place, health: _Health) -> str:
+async def _serve(stack: AsyncExitStack, parts: Parts, app: web.Application, place: Place, health: Health) -> str:
     add_health_routes(app, ready=health.readiness, token=parts.token, rooms=place.rooms)
     server = await lifecycle.serve(app, place.host, place.port)
     stack.push_async_callback(server.close)
@@ -157,57 +158,10 @@ async def _serve(stack: AsyncExitStack, parts: Parts, app: web.Application, plac
     process = addresses.Process(place.rooms, server.url, parts.keys.key_ids)
     stack.enter_context(addresses.announced(parts.settings.data_dir, process))
     lifecycle.spare_what_stands()
-    telemetry.info(
-        "started",
-        rooms=place.rooms,
-        url=server.url,
-        log=parts.settings.log_url,
-        log_id=parts.log.log_id,
-        data_dir=str(parts.settings.data_dir),
-        version=version("streamkit"),
-    )
+    log_url, log_id, data_dir = parts.settings.log_url, parts.log.log_id, str(parts.settings.data_dir)
+    where = {"url": server.url, "log": log_url, "log_id": log_id, "data_dir": data_dir}
+    telemetry.info("started", rooms=place.rooms, **where, version=version("streamkit"))
     return server.url
-
-
-class _Health:
-    """What `/readyz` tells: the rooms' reasons, the projector's progress, and that a stop has begun."""
-
-    def __init__(
-        self,
-        *reasons: Callable[[], list[str]],
-        ingest: IngestRoom | None = None,
-        projector: Projector | None = None,
-    ) -> None:
-        self._reasons = reasons
-        self._ingest = ingest
-        self._projector = projector
-        self._draining = False
-
-    def drain(self) -> None:
-        """From now on this process takes no new work."""
-        self._draining = True
-
-    async def readiness(self) -> Readiness:
-        """Asks the log for its ends; does not raise."""
-        if self._draining:
-            return Readiness(("The process is stopping.",), serving=False)
-        reasons = [reason for room in self._reasons for reason in room()]
-        progress = None
-        if self._projector is not None:
-            try:
-                lag = await self._projector.lag()
-                progress = Progress(
-                    {str(partition): position for partition, position in lag.positions.items()},
-                    {str(partition): end for partition, end in lag.ends.items()},
-                    lag.lag_events,
-                    lag.lag_s,
-                )
-            except Retry as away:
-                reasons.append(str(away))
-            if self._projector.stopped is not None:
-                reasons.append(self._projector.stopped)
-        spool = None if self._ingest is None else self._ingest.spooled()
-        return Readiness(tuple(dict.fromkeys(reasons)), progress=progress, spool=spool)
 
 
 def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
@@ -215,15 +169,18 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
     keys = keys_of(settings, create=True)
 
     async def start(stack: AsyncExitStack) -> str:
+        from projector.answering import add_generations_route
+
         parts = await open_parts(stack, settings, keys, watch, takes_deliveries=True)
-        projector, _, _ = await _projector(stack, parts, watch)
+        projector, _, behind = await _projector(stack, parts, watch)
         api = await _api(stack, parts, projector.reads)
         ingest = await _ingest(stack, parts, watch)
         app = web.Application()
         api.add_routes(app)
         ingest.add_routes(app)
-        reasons = (account_reasons(parts), soft_reasons(parts.soft), ingest.readiness, api.readiness)
-        health = _Health(*reasons, ingest=ingest, projector=projector)
+        add_generations_route(app, projector, parts.token)
+        reasons = (account_reasons(parts), soft_reasons(parts.soft), ingest.readiness, api.readiness, behind)
+        health = Health(*reasons, ingest=ingest, projector=projector)
         return await _serve(stack, parts, app, place, health)
 
     return start
@@ -237,7 +194,7 @@ def _start_ingest(settings: Settings, place: Place, watch: Watch) -> Start:
         room = await _ingest(stack, parts, watch)
         app = web.Application()
         room.add_routes(app)
-        health = _Health(account_reasons(parts), soft_reasons(parts.soft), room.readiness, ingest=room)
+        health = Health(account_reasons(parts), soft_reasons(parts.soft), room.readiness, ingest=room)
         return await _serve(stack, parts, app, place, health)
 
     return start
@@ -247,6 +204,7 @@ def _start_projector(settings: Settings, place: Place, watch: Watch) -> Start:
     keys = keys_of(settings, create=False)
 
     async def start(stack: AsyncExitStack) -> str:
+        from projector.answering import add_generations_route
         from projector.read_port import add_routes
 
         parts = await open_parts(stack, settings, keys, watch)
@@ -254,7 +212,8 @@ def _start_projector(settings: Settings, place: Place, watch: Watch) -> Start:
         projector, tenure, reasons = await _projector(stack, parts, watch, shares=shares)
         app = web.Application(client_max_size=1 << 20)
         add_routes(app, projector, parts.token, tenure)
-        return await _serve(stack, parts, app, place, _Health(soft_reasons(parts.soft), reasons, projector=projector))
+        add_generations_route(app, projector, parts.token)
+        return await _serve(stack, parts, app, place, Health(soft_reasons(parts.soft), reasons, projector=projector))
 
     return start
 
@@ -273,7 +232,7 @@ def _start_api(settings: Settings, place: Place, watch: Watch) -> Start:
         room = await _api(stack, parts, reads)
         app = web.Application()
         room.add_routes(app)
-        return await _serve(stack, parts, app, place, _Health(account_reasons(parts), room.readiness))
+        return await _serve(stack, parts, app, place, Health(account_reasons(parts), room.readiness))
 
     return start
 
@@ -349,8 +308,27 @@ def _parquet_source(folder: Path) -> Source:
     return ParquetSource(folder)
 
 
+async def _rebuild(
+    log: EventLog, settings: Settings, who: Who, *, promote: bool, workers: int | None, told: Told
+) -> Rebuilding:
+    from projector.rebuild import rebuild
+    from projector.succeeding import plan_of
+
+    plan = plan_of(settings, by=who.by, why=who.why, workers=workers)
+    return await rebuild(log, plan, promote=promote, told=told)
+
+
+async def _stock(log: EventLog, settings: Settings, who: Who) -> Stock:
+    from projector.stock import files_of
+    from projector.succeeding import plan_of
+
+    return await files_of(log, plan_of(settings, by=who.by, why=who.why), *projector_ports(settings))
+
+
 log.add_command(export_command(_parquet_sink))
 log.add_command(import_command(_parquet_source))
+cli.add_command(rebuild_command(_rebuild, _stock))
+cli.add_command(generations_commands(_stock))
 for _entry in ROOMS:
     cli.add_command(_room_command(*_entry))
 for _command in (
@@ -362,7 +340,6 @@ for _command in (
     dead_letters,
     status,
     simulate,
-    sandbox,
     settings_command,
 ):
     cli.add_command(_command)

@@ -102,9 +102,13 @@ class Generations:
         """The one that was live before and still stands: what a rollback goes to."""
         return next((number for number in reversed(self._promoted) if self._stands_beside(number)), None)
 
+    def was_promoted(self, generation: int) -> bool:
+        """Whether it is or was the live one."""
+        return generation == self.live or generation in self._promoted
+
     def was_live(self, versions: Mapping[str, int]) -> bool:
         """Whether one of these versions was promoted at any time."""
-        return any(self._all[number].versions == versions for number in {*self._promoted, self.live})
+        return any(one.versions == versions for one in self._all.values() if self.was_promoted(one.id))
 
     def beyond(self, kept: int) -> list[int]:
         """What may go once the live one has been promoted: of those that were live all but the last `kept`, the live one

@@ -63,6 +63,17 @@ def size_bytes(text: str, _cwd: Path) -> int:
     return int(found[1]) * _FACTORS[(found[2] or "").lower()]
 
 
+def one_of(*words: str) -> Callable[[str, Path], str]:
+    """One of these words."""
+
+    def parse(text: str, _cwd: Path) -> str:
+        if text not in words:
+            raise ValueError(" or ".join(words))
+        return text
+
+    return parse
+
+
 def switch(text: str, _cwd: Path) -> bool:
     """1 or 0, and the words for them."""
     lowered = text.lower()

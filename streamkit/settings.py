@@ -44,6 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     spool_after_ms: int
     dead_letter_max_bytes: int
     generations_kept: int
+    rebuild: str
     snapshot_dir: Path
     kick_api_url: str
     kick_auth_url: str
@@ -230,14 +231,21 @@ SETTINGS: tuple[Setting, ...] = (
         "STREAMKIT_GENERATIONS_KEPT",
         "count",
         "2",
-        "Not used yet: there is one generation of read models",
+        "Generations of read models that stay after a promotion: the live one, and those that were live before it",
         values.whole(1, 100),
+    ),
+    Setting(
+        "STREAMKIT_REBUILD",
+        "auto or manual",
+        "auto",
+        "After an upgrade that raised read models: fold and promote a new generation at once, or when told to",
+        values.one_of("auto", "manual"),
     ),
     Setting(
         "STREAMKIT_SNAPSHOT_DIR",
         "path",
         None,
-        "Not used yet: no snapshots are made",
+        "Snapshots of read models; a folder that all projectors share, so that each can go on from what another folded",
         values.path,
         without="snapshots in the data folder",
     ),

@@ -56,6 +56,9 @@ FOLD_SECONDS = Histogram(
     "streamkit_fold_seconds", "One batch, one transaction", ("partition",), buckets=_LATENCY_S, registry=REGISTRY
 )
 FOLD_POSITION = Gauge("streamkit_fold_position", "Next position to fold", ("partition",), registry=REGISTRY)
+GENERATION = Gauge(
+    "streamkit_generation", "The generation that answers for a partition owned here", ("partition",), registry=REGISTRY
+)
 FOLD_LAG_EVENTS = Gauge("streamkit_fold_lag_events", "Log end less fold position", ("partition",), registry=REGISTRY)
 FOLD_FAILED = Counter("streamkit_fold_failed", "Events parked by the fold", ("partition",), registry=REGISTRY)
 API_REQUESTS = Counter(
@@ -108,6 +111,12 @@ EVENTSUB_ENDED = Counter(
 )
 EVENTSUB_UNREADABLE = Counter(
     "streamkit_eventsub_unreadable", "Frames of Twitch's websocket that are no messages", registry=REGISTRY
+)
+CONNECTIONS = Gauge(
+    "streamkit_connections",
+    "Connections by tokens, by state: connected, needs_reconnect",
+    ("platform", "state"),
+    registry=REGISTRY,
 )
 DIRECTORY_POSITION = Gauge("streamkit_directory_position", "Next control-log position to apply", registry=REGISTRY)
 

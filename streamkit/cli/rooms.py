@@ -29,10 +29,7 @@ async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dic
 
     Of a room, `up` is None when something answers that may be it. Waits 2 s at most; does not raise.
     """
-    try:
-        token = settings.internal_token or keys_of(settings, create=False).internal_token
-    except BadSettings:
-        token = None
+    token = _token(settings)
     processes = {process.url: process.rooms for process in announced_processes(settings.data_dir)}
     urls = dict.fromkeys((*processes, *further_urls, *_usual(settings)))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PROBE_S)) as http:
@@ -67,6 +64,19 @@ def _together(spools: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         "bytes": sum(spool["bytes"] for spool in spools),
         "oldest_s": max(spool["oldest_s"] for spool in spools),
     }
+
+
+def projector_ports(settings: Settings) -> tuple[tuple[str, ...], str | None]:
+    """Where projectors of this deployment may be, and the internal token; None when this process does not know it."""
+    here = [one.url for one in announced_processes(settings.data_dir) if "projector" in one.rooms]
+    return tuple(dict.fromkeys((*here, *settings.projector_urls))), _token(settings)
+
+
+def _token(settings: Settings) -> str | None:
+    try:
+        return settings.internal_token or keys_of(settings, create=False).internal_token
+    except BadSettings:
+        return None
 
 
 def _usual(settings: Settings) -> tuple[str, ...]:

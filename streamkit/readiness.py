@@ -1,0 +1,79 @@
+"""What `/readyz` tells of a process: its rooms' reasons, how far the folding is, what the spool holds, that a stop has begun.
+
+What may not live here: any judgement of a room's; each tells its own reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from schemas.errors import Retry
+from streamkit.health import Progress, Readiness, Spooled
+
+
+class _Lag(Protocol):
+    @property
+    def positions(self) -> Mapping[int, int]: ...
+    @property
+    def ends(self) -> Mapping[int, int]: ...
+    @property
+    def lag_events(self) -> int: ...
+    @property
+    def lag_s(self) -> float: ...
+
+
+class Folding(Protocol):
+    """A projector, as far as readiness asks it."""
+
+    async def lag(self) -> _Lag:
+        """Raises LogUnavailable, LogClosed."""
+
+    @property
+    def stopped(self) -> str | None:
+        """Why a partition does not go on, as a sentence."""
+
+
+class Taking(Protocol):
+    """An ingest room, as far as readiness asks it."""
+
+    def spooled(self) -> Spooled | None:
+        """What its spool holds."""
+
+
+class Health:
+    """Gathers them. `reasons` are the rooms' own."""
+
+    def __init__(
+        self, *reasons: Callable[[], list[str]], ingest: Taking | None = None, projector: Folding | None = None
+    ) -> None:
+        self._reasons = reasons
+        self._ingest = ingest
+        self._projector = projector
+        self._draining = False
+
+    def drain(self) -> None:
+        """From now on this process takes no new work."""
+        self._draining = True
+
+    async def readiness(self) -> Readiness:
+        """Asks the log for its ends; does not raise."""
+        if self._draining:
+            return Readiness(("The process is stopping.",), serving=False)
+        reasons = [reason for room in self._reasons for reason in room()]
+        progress = None
+        if self._projector is not None:
+            try:
+                lag = await self._projector.lag()
+                progress = Progress(
+                    {str(partition): position for partition, position in lag.positions.items()},
+                    {str(partition): end for partition, end in lag.ends.items()},
+                    lag.lag_events,
+                    lag.lag_s,
+                )
+            except Retry as away:
+                reasons.append(str(away))
+            if self._projector.stopped is not None:
+                reasons.append(self._projector.stopped)
+        spool = None if self._ingest is None else self._ingest.spooled()
+        return Readiness(tuple(dict.fromkeys(reasons)), progress=progress, spool=spool)
