@@ -96,7 +96,7 @@ class Connect:
             state.cookie_name,
             cookie,
             max_age=int(GOOD_FOR.total_seconds()),
-            path=f"/connect/{platform}/callback",
+            path=urlsplit(state.redirect_uri).path,
             secure=urlsplit(state.redirect_uri).scheme == "https",
             httponly=True,
             samesite="Lax",
@@ -113,7 +113,7 @@ class Connect:
         if not await self._spend(state.id):
             return page(403, "This consent was used already", _ASK_ANEW)
         answer = await self._consented(request, state)
-        answer.del_cookie(state.cookie_name, path=f"/connect/{platform}/callback")
+        answer.del_cookie(state.cookie_name, path=urlsplit(state.redirect_uri).path)
         return answer
 
     async def _consented(self, request: web.Request, state: State) -> web.Response:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from schemas.control import PlatformName
+from streamkit.settings import Settings
 
 PENDING: Final = "webhook_callback_verification_pending"
 PENDING_FOR: Final = timedelta(minutes=10)
@@ -139,6 +140,11 @@ def not_granted(broadcaster_id: str, scopes: Collection[str], *, webhooks: bool)
 def condition_of(fields: dict[str, str]) -> Condition:
     """A platform's condition; a side of a raid that is left empty is as good as left out."""
     return tuple(sorted((key, value) for key, value in fields.items() if value))
+
+
+def twitch_callback(settings: Settings) -> str:
+    """The address that Twitch is to deliver to."""
+    return f"{(settings.public_url or '').rstrip('/')}/webhooks/twitch"
 
 
 def time_of(text: str | None) -> datetime | None:

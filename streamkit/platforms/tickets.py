@@ -26,7 +26,7 @@ GOOD_FOR = timedelta(minutes=10)
 _MAX_CHARACTERS = 4096
 
 
-class Ticket(Struct, frozen=True):
+class Ticket(Struct, frozen=True, array_like=True):
     """Lets one browser begin one consent. `base_url` is where it begins and where the platform sends it back to."""
 
     id: str
@@ -41,7 +41,7 @@ class Ticket(Struct, frozen=True):
         return redirect_uri(self.base_url, self.platform)
 
 
-class State(Struct, frozen=True):
+class State(Struct, frozen=True, array_like=True):
     """A consent under way. `browser` is the SHA-256 (hex) of the cookie of the browser that began it, `verifier` PKCE's."""
 
     id: str
@@ -89,7 +89,7 @@ def begin(keys: Keys, ticket: Ticket, *, now: datetime) -> tuple[State, str, str
         ticket.user_id,
         ticket.platform,
         ticket.redirect_uri,
-        secrets.token_urlsafe(48),
+        secrets.token_urlsafe(32),
         _hash(cookie),
         now + GOOD_FOR,
     )

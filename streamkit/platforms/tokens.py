@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,7 +25,7 @@ from streamkit import telemetry
 from streamkit.directory import Directory
 from streamkit.keys import Keys
 from streamkit.platforms.answers import Grant, GrantRefused
-from streamkit.platforms.connections import Connection, connections_of
+from streamkit.platforms.connections import Connection, State, connections_of
 from streamkit.platforms.kick import KickApi
 from streamkit.platforms.twitch import TwitchApi
 from streamkit.platforms.vault import Vault, next_record, seal, unseal
@@ -178,6 +178,10 @@ class Tokens:
                 if place not in self._connections:
                     telemetry.warn("vault.unreadable", user_id=place[0], platform=place[1], key_id=record.key_id)
                 found[place] = replace(connection, state="needs_reconnect")
+        for platform in self._apis:
+            for state in get_args(State):
+                number = sum(one.platform == platform and one.state == state for one in found.values())
+                telemetry.CONNECTIONS.labels(platform, state).set(number)
         before, self._connections = self._connections, found
         if {p: _told(c) for p, c in before.items()} != {p: _told(c) for p, c in found.items()}:
             for callback in self._callbacks:
