@@ -51,7 +51,7 @@ class Reads:
         if file is None:
             raise Retry(f"Partition {partition} is served here no more; ask again.")
         with telemetry.READ_SECONDS.time():
-            position, rows = await file.read(partial(answer, user_id=user_id, questions=questions))
+            position, rows = await self._answer(file, user_id, questions)
         return Answer(partition=partition, position=position, rows=rows)
 
     async def _answer(self, file: Database, user_id: int, questions: Sequence[Question]) -> tuple[int, list[list[Any]]]:
