@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
+import pytest
 
+from streamkit.sandbox.grants import Issued
 from tests.fakes.platforms import KICK_STREAMER, TWITCH_STREAMER, Platforms, consent
 from tests.program import STREAMKIT, Program, command, run
 from tests.streamkit.cli.running import environment
@@ -129,6 +132,41 @@ async def test_status_says_who_has_to_connect_again_and_a_new_key_opens_the_vaul
     (connection,) = status["connections"]
     assert (connection["user_id"], connection["platform"], connection["state"]) == (1, "twitch", "needs_reconnect")
     assert "streamkit accounts connect --user-id 1 --platform twitch" in run(tmp_path, "status", **alone).stdout
+
+
+async def test_killed_while_it_renews_the_next_one_goes_on_with_the_token_that_the_vault_has(
+    tmp_path: Path, platforms: Platforms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kill -9` when the platform has given new tokens and no log has them."""
+    settings: dict[str, Any] = {**platforms.settings(), "STREAMKIT_SECRET_KEY": KEY}
+    await told(tmp_path, "accounts", "add", "--name", "S", **settings)
+    grants = platforms.twitch.grants
+    grants.change_rules(user_s=30, rotates=True)
+    issued = grants.redeem(grants.code(TWITCH_STREAMER.id, ["bits:read"], "x", None), "x", None)
+    by_hand = ("accounts", "connect", "--platform", "twitch", "--refresh-token-stdin", "--user-id", "1")
+    assert issued.refresh_token is not None
+    assert (await told(tmp_path, *by_hand, stdin=issued.refresh_token, **settings))[0] == 0
+    grants.change_rules(user_s=14_000)
+    asked: list[str] = []
+    refresh = grants.refresh
+
+    def killing(token: str) -> Issued:
+        asked.append(token)
+        given = refresh(token)
+        if len(asked) == 1:
+            ingest.process.kill()
+        return given
+
+    monkeypatch.setattr(grants, "refresh", killing)
+    ingest = Program(tmp_path, "ingest", **settings)
+    with suppress(AssertionError):  # it may die before it is ready
+        await asyncio.to_thread(ingest.start)
+        await _until(lambda: len(asked) == 1)
+        ingest.kill()
+    with Program(tmp_path, "ingest", **settings) as again:
+        await _until(lambda: "tokens.renewed" in again.output())
+    assert asked[0] == asked[1]
+    assert await connections(tmp_path, **settings) == {"twitch": "connected"}
 
 
 async def _until(condition: Any) -> None:
