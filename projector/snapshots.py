@@ -202,7 +202,7 @@ def _copy(session: Session, part: Path) -> int:
     source, copy = session.execute("SELECT current_database()").fetchone(), f"copy_{secrets.token_hex(4)}"
     assert source is not None
     quoted = str(part).replace("'", "''")
-    session.execute_once(f"ATTACH '{quoted}' AS {copy}")
+    session.execute_once(f"ATTACH '{quoted}' AS {copy} (READ_WRITE)")
     try:
         session.execute("BEGIN")  # the position and all rows are of one moment
         try:

@@ -29,6 +29,7 @@ from streamkit.cli.log import log
 from streamkit.cli.rebuild import Told, rebuild_command
 from streamkit.cli.redrive import redrive_command
 from streamkit.cli.rooms import projector_ports
+from streamkit.cli.sandbox import sandbox
 from streamkit.cli.served import Output, run_served
 from streamkit.cli.settings import settings as settings_command
 from streamkit.cli.simulate import simulate
@@ -36,6 +37,7 @@ from streamkit.cli.status import status
 from streamkit.cli.subscriptions import subscriptions
 from streamkit.cli.tokens import tokens
 from streamkit.cli.transfer import export_command, import_command
+from streamkit.cli.verify import Check, verify_command
 from streamkit.cli.who import Who
 from streamkit.health import add_health_routes
 from streamkit.keys import keys_of
@@ -325,6 +327,12 @@ async def _stock(log: EventLog, settings: Settings, who: Who) -> Stock:
     return await files_of(log, plan_of(settings, by=who.by, why=who.why), *projector_ports(settings))
 
 
+def _verification() -> Check:
+    from projector.verify import check
+
+    return check
+
+
 log.add_command(export_command(_parquet_sink))
 log.add_command(import_command(_parquet_source))
 cli.add_command(rebuild_command(_rebuild, _stock))
@@ -339,7 +347,10 @@ for _command in (
     log,
     dead_letters,
     status,
+    verify_command(_verification),
     simulate,
+    subscriptions,
+    sandbox,
     settings_command,
 ):
     cli.add_command(_command)
