@@ -119,7 +119,9 @@ def kafka_broker(session_kafka: KafkaBroker, clean_kafka: str) -> Iterator[Kafka
     if session_kafka.bootstrap != clean_kafka:
         pytest.skip("the broker of STREAMKIT_TEST_KAFKA is not ours to kill")
     yield session_kafka
-    if not session_kafka.process.is_running:
+    if session_kafka.process.is_running:
+        session_kafka.process.resume()  # a test that failed may have left it suspended
+    else:
         session_kafka.start()
 
 
