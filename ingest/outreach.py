@@ -9,11 +9,12 @@ from contextlib import AsyncExitStack
 
 from ingest.eventsub import Listeners
 from ingest.intake import Intake
-from ingest.subscriptions import Subscriptions, twitch_callback
+from ingest.subscriptions import Subscriptions
 from streamkit.leases import Leases
 from streamkit.lifecycle import Watch
 from streamkit.parts import Parts
 from streamkit.platforms.scopes import twitch_uses_webhooks
+from streamkit.platforms.subscriptions import twitch_callback
 from streamkit.platforms.upkeep import Upkeep
 
 _FIRST_PASS_S = 10.0

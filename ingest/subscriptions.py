@@ -34,7 +34,6 @@ from streamkit.platforms.subscriptions import (
     wanted_on_kick,
     wanted_on_twitch,
 )
-from streamkit.settings import Settings
 
 EVERY_S = 900.0
 RETRY_S = 60.0
@@ -323,8 +322,3 @@ def tell_refused(wanted: Wanted, problem: str) -> None:
         type=wanted.type,
         why=problem,
     )
-
-
-def twitch_callback(settings: Settings) -> str:
-    """The address that Twitch delivers to."""
-    return f"{(settings.public_url or '').rstrip('/')}/webhooks/twitch"

@@ -257,7 +257,7 @@ SETTINGS: tuple[Setting, ...] = (
         "STREAMKIT_TWITCH_EVENTSUB_WS_URL",
         "url",
         "wss://eventsub.wss.twitch.tv/ws",
-        "Not used yet: Twitch's EventSub websocket",
+        "Twitch's EventSub websocket, used where Twitch cannot deliver to STREAMKIT_PUBLIC_URL",
         values.url("ws", "wss"),
     ),
     Setting(
