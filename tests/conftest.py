@@ -24,6 +24,8 @@ from tests.services.kafka import KafkaBroker
 from tests.services.redis import RedisServer
 
 _SETTLE_S = 2.0
+_ASYNCIO = ("asyncio_", "asyncio-waitpid")
+"""Threads of the event loop's own: its pool, and one for a child process, which may outlive it by a moment."""
 
 # A shell's background job ignores Ctrl-C, and so would every program started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,7 +47,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("no_async_leaks")
     before = set(threading.enumerate())
     yield
-    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.name.startswith("asyncio_")]
+    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.name.startswith(_ASYNCIO)]
     assert not left, f"threads left behind: {left}"
 
 
