@@ -222,8 +222,13 @@ class Tokens:
         if task is None:
             task = asyncio.create_task(self._renew(place, refused), name=f"renew {vault_key(place)}")
             self._renewals[place] = task
-            task.add_done_callback(lambda _: self._renewals.pop(place, None))
+            task.add_done_callback(lambda done: self._renewal_ended(place, done))
         return await asyncio.shield(task)
+
+    def _renewal_ended(self, place: Place, task: asyncio.Task[str]) -> None:
+        self._renewals.pop(place, None)
+        if not task.cancelled():
+            task.exception()  # looked at here: whoever waited for it may be gone by now
 
     async def _renew(self, place: Place, refused: str | None) -> str:
         lock = f"renew:{vault_key(place)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -191,6 +192,23 @@ async def test_a_caller_that_goes_away_leaves_the_renewal_to_its_end(
     await process.tokens.close()
     await process.tokens.user_token(USER_ID, "kick")
     assert len(refreshes.asked) == 1
+
+
+async def test_a_renewal_that_is_refused_when_nobody_waits_any_more_is_no_defect(
+    process: Process, platforms: Platforms
+) -> None:
+    loop, defects = asyncio.get_running_loop(), list[object]()
+    loop.set_exception_handler(lambda _, context: defects.append(context))
+    platforms.clock.advance(hours=3)
+    platforms.kick.grants.revoke_person(KICK_STREAMER.id)
+    refused = asyncio.create_task(process.tokens.user_token(USER_ID, "kick"))
+    while not (renewals := [task for task in asyncio.all_tasks() if task.get_name().startswith("renew ")]):
+        await asyncio.sleep(0)
+    refused.cancel()
+    await asyncio.wait([refused, *renewals])
+    del renewals
+    gc.collect()
+    assert defects == []
 
 
 @pytest.mark.parametrize("platform", BOTH)
