@@ -206,7 +206,7 @@ async def test_a_renewal_that_is_refused_when_nobody_waits_any_more_is_no_defect
         await asyncio.sleep(0)
     refused.cancel()
     await asyncio.wait([refused, *renewals])
-    del renewals
+    del refused, renewals
     gc.collect()
     assert defects == []
 
