@@ -158,14 +158,25 @@ WHERE suppressed.suppressed_at >= $from AND suppressed.suppressed_at > position 
 """
 """A renewal that counted is taken back where it stops to count."""
 
-VIEWERS = f"""
-INSERT INTO coins_viewers_1
-SELECT position // $every AS stretch, user_id, platform, viewer_id, max(told), sum(coins) FROM (
+_WIDE = f"($every * {STRETCHES_TOGETHER})"
+_COMPLETE = f"position >= ($from + {_WIDE} - 1) // {_WIDE} * {_WIDE} AND position < $to // {_WIDE} * {_WIDE}"
+"""Of what is settled at once, the stretches of the second level that lie in it whole: they need not be taken together."""
+
+
+def _viewers(level: int, within: str) -> str:
+    return f"""
+INSERT INTO coins_viewers_{level}
+SELECT position // ($every * {STRETCHES_TOGETHER ** (level - 1)}) AS stretch, user_id, platform, viewer_id,
+    max(told), sum(coins)
+FROM (
     SELECT *, 0 AS coins FROM ({NAMED})
     UNION ALL BY NAME SELECT position, user_id, platform, viewer_id, coins FROM coins_minutes WHERE position >= $from
     UNION ALL BY NAME SELECT position, user_id, platform, viewer_id, coins FROM coins_earned WHERE position >= $from
-) GROUP BY stretch, user_id, platform, viewer_id ORDER BY user_id
+) WHERE {within} GROUP BY stretch, user_id, platform, viewer_id ORDER BY user_id
 """
+
+
+VIEWERS = (_viewers(2, _COMPLETE), _viewers(1, f"NOT ({_COMPLETE})"))
 
 
 def _taken_together(level: int) -> tuple[str, str]:
@@ -371,9 +382,9 @@ def _rank(reading: Reading, platform: str, viewer_id: str, coins: int) -> int:
 
 READ_MODEL = ReadModel(
     name="coins",
-    version=4,
+    version=5,
     tables=TABLES,
-    settle=(MINUTES, EARNED, TAKEN_BACK, VIEWERS, *_taken_together(1), *_taken_together(2)),
+    settle=(MINUTES, EARNED, TAKEN_BACK, *VIEWERS, *_taken_together(1), *_taken_together(2)),
     queries=(
         Query(name="coins_summary", row=CoinsSummaryRow, answer=summary),
         Query(name="coins_leaderboard", row=CoinsLeaderRow, answer=leaderboard, parameters=("limit",)),
