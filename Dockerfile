@@ -12,7 +12,8 @@ COPY streamkit /build/streamkit
 RUN /opt/streamkit/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation /build
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --home-dir /data --create-home streamkit
+RUN useradd --system --uid 10001 --home-dir /data --create-home streamkit \
+ && install -d -o streamkit -g streamkit /snapshots
 COPY --from=build /opt/streamkit /opt/streamkit
 ENV PATH=/opt/streamkit/bin:$PATH \
     PYTHONUNBUFFERED=1 \

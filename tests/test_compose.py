@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from streamkit.__main__ import ROOMS, cli
+from streamkit.log.kafka_topics import NEW_EVENTS_PARTITIONS
 from streamkit.settings import SETTINGS, load_settings
 from tests.program import Program
 
@@ -66,10 +67,20 @@ def test_each_variable_is_a_setting_and_its_value_is_taken(service: str, tmp_pat
 def test_every_url_names_a_service_and_a_port_it_serves() -> None:
     api = environment("api")
     ports = {"kafka": 9092, "redis": 6379, "projector": DEFAULT_PORTS["projector"]}
-    for name in ("STREAMKIT_LOG_URL", "STREAMKIT_REDIS_URL", "STREAMKIT_PROJECTOR_URLS"):
+    for name in ("STREAMKIT_LOG_URL", "STREAMKIT_REDIS_URL"):
         url = urlsplit(api[name])
         assert url.hostname is not None
         assert ports[url.hostname] == url.port
+    containers = [f"http://{COMPOSE['name']}-projector-{number}:{ports['projector']}" for number in range(1, 5)]
+    assert api["STREAMKIT_PROJECTOR_URLS"].split(",") == containers
+    assert len(containers) == NEW_EVENTS_PARTITIONS, "more projectors than partitions have nothing to do"
+
+
+def test_projectors_have_a_folder_each_and_share_their_snapshots() -> None:
+    anonymous, shared = SERVICES["projector"]["volumes"]
+    assert anonymous == "/data"
+    assert shared == f"snapshots:{environment('projector')['STREAMKIT_SNAPSHOT_DIR']}"
+    assert "snapshots" in COMPOSE["volumes"]
 
 
 @pytest.mark.parametrize("service", OURS)
