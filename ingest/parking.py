@@ -7,19 +7,21 @@ What may not live here: the decision what is parked; the codecs make it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from schemas.control import DeadLettersDropped, DeadLettersRedriven, decode_control
 from schemas.dead_letter import DeadLetter, LetterHead, decode_head, encode_dead_letter, letter_key
-from schemas.errors import UNREADABLE, LogUnavailable
+from schemas.errors import UNREADABLE, LogUnavailable, ParkReason
 from streamkit import telemetry
 from streamkit.log.protocol import CONTROL, DEAD_LETTERS, EventLog, Record
 
 MAX_PER_UNKNOWN_BROADCASTER = 1000
 CATCH_UP_S = 1.0
+COUNT_EVERY_S = 15.0
 _CLOSED = -1
 
 Parking = Literal["parked", "already_parked", "dropped"]
@@ -48,6 +50,7 @@ class DeadLetterBox:
         self._whose: dict[int, tuple[str, str]] = {}  # open letters of unknown broadcasters
         self._per_broadcaster: dict[tuple[str, str], int] = {}
         self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._open: Counter[str] = Counter()
         self.dropped = 0
 
     @property
@@ -59,6 +62,15 @@ class DeadLetterBox:
     async def start(self) -> None:
         """Read what the topic holds already. Raises LogUnavailable, LogClosed."""
         await self._catch_up()
+
+    async def count(self) -> None:
+        """Tell the metric of open letters what there is, every 15 s until cancelled. Raises LogClosed."""
+        while True:
+            with contextlib.suppress(LogUnavailable):
+                await self._room_made.done()
+                for reason in get_args(ParkReason):
+                    telemetry.DEAD_LETTERS_OPEN.labels(reason).set(self._open[reason])
+            await asyncio.sleep(COUNT_EVERY_S)
 
     async def park(self, letter: DeadLetter) -> Parking:
         """Keep `letter` unless it is kept already or over a limit; returns when it is durable.
@@ -148,20 +160,24 @@ class DeadLetterBox:
             return
         self._begins[key] = begin
         self._order.append(key)
+        if letter is not None:
+            self._open[letter.reason] += 1
         if self._appending.pop(key, None) is None and letter is not None:
             self._belongs(key, letter)
 
     async def _make_room(self) -> None:
         """Learn which letters operators have redriven or dropped."""
-        position, closed = self._control_position, []
+        position, closed = self._control_position, list[str]()
         while (batch := await self._log.read(CONTROL, 0, position)).next_position > position:
             position = batch.next_position
-            closed += [_hash(key) for value in batch.values for key in _closed_by(value)]
+            closed += [key for value in batch.values for key in _closed_by(value)]
         await self._catch_up()  # a letter is on its topic before its closing is on the control topic: all are known now
         self._control_position = position
-        for key in closed:
-            if key in self._begins:
+        for name in closed:
+            key = _hash(name)
+            if self._begins.get(key, _CLOSED) != _CLOSED:
                 self._begins[key] = _CLOSED
+                self._open[name.partition(" ")[0]] -= 1
                 self._free(key)
         while self._order and self._begins[self._order[0]] == _CLOSED:
             self._order.popleft()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from projector import seen, staging
 from projector.session import ENVIRONMENT, Session
 from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, ReadModel
 from schemas.read_models.model import lately
+from streamkit import telemetry
 
 TABLES = """
 CREATE TABLE fold_position (position BIGINT, last_position BIGINT, last_digest BIGINT);
@@ -195,10 +197,12 @@ def _settle(session: Session, models: Sequence[ReadModel], arrivals: str, begin:
         )
         known = {"from": begin, "to": end, "every": SETTLED_EVERY}
         for model in models:
+            began_s = time.perf_counter()
             for fold in model.fold:
                 session.execute(f"INSERT INTO {fold.into} SELECT * FROM ({fold.sql}) ORDER BY user_id, position")
             for sql in model.settle:
                 session.execute(sql, used_in(sql, known))
+            telemetry.FOLD_MODEL_SECONDS.labels(model.name).inc(time.perf_counter() - began_s)
         sort_every = SETTLED_EVERY * SORTED_EVERY
         if end // sort_every > begin // sort_every:
             for fold in (fold for model in models for fold in model.fold if fold.by_user):

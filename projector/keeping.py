@@ -80,6 +80,8 @@ class Keeper:
                 there = await asyncio.to_thread(snapshots_of, folder, partition)
                 newest = max((one.position for one in there), default=0)
                 self._last[file.path] = _Last(newest, self._now_s())
+                if there:
+                    self._projector.note_snapshot(file.path, max(one.made_at for one in there))
             elif self._is_due(last, position):
                 await self._write(partition, file, last)
 
@@ -104,6 +106,7 @@ class Keeper:
             telemetry.error("snapshot_failed", partition=partition, reason=str(error) or type(error).__name__)
             last.at_s = self._now_s()
             return
+        self._projector.note_snapshot(file.path, snapshot.made_at)
         ended_s = self._now_s()
         self._last[file.path] = _Last(snapshot.position, ended_s, ended_s - began_s)
         telemetry.info(

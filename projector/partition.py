@@ -159,7 +159,7 @@ class PartitionFold:
         if not batch.values:
             return LIVE_LIMIT
         began = time.perf_counter()
-        self.oldest_at = _received_at(batch.values[0])
+        self.oldest_at = received_at(batch.values[0])
         records = Records(
             positions=batch.positions, keys=batch.keys, values=batch.values, next_position=batch.next_position
         )
@@ -229,7 +229,8 @@ class PartitionFold:
         self.position = await self.file.write(read_position)
 
 
-def _received_at(value: bytes) -> datetime | None:
+def received_at(value: bytes) -> datetime | None:
+    """When the event was received; None when its record does not say."""
     try:
         received: datetime = _received.decode(value).received_at  # type: ignore[attr-defined]
     except UNREADABLE:

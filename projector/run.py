@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from projector.database import Database
 from projector.fold import Folded
+from projector.lag import Lag, LagMeter
 from projector.partition import PartitionFold
 from projector.reads import Reads
-from schemas.event import utc_now
 from streamkit import telemetry
 from streamkit.generations import FIRST
 from streamkit.log.protocol import EVENTS, EventLog
@@ -27,16 +26,6 @@ from streamkit.reads import Change
 
 if TYPE_CHECKING:
     from projector.generations import Succession
-
-
-class Lag(Struct, frozen=True):
-    """How far behind the log the files are: per partition the position and the log's end, events behind in all, and
-    the age in seconds of the oldest event that has been read and not yet folded (0.0 when there is none)."""
-
-    positions: dict[int, int]
-    ends: dict[int, int]
-    lag_events: int
-    lag_s: float
 
 
 def file_of(data_dir: Path, generation: int, partition: int) -> Path:
@@ -66,6 +55,7 @@ class Projector:
         self._at_start = range(log.partitions(EVENTS)) if partitions is None else partitions
         self._callbacks: list[Callable[[Change], None]] = []
         self._folds: dict[int, PartitionFold] = {}
+        self._meter = LagMeter(log)
         self._succession = succession
         if succession is not None:
             succession.attach(self)
@@ -171,22 +161,13 @@ class Projector:
         reasons = [one.stopped for one in self._folds.values()] + [one.waits for one in self._folds.values()]
         return next((reason for reason in reasons if reason), None)
 
+    def note_snapshot(self, file: Path, made_at: datetime) -> None:
+        """There is a snapshot of the file to restore from, the newest."""
+        self._meter.snapshots[file] = made_at
+
     async def lag(self) -> Lag:
         """Where the files are beside the log's ends. Raises LogUnavailable, LogClosed."""
-        all_ends = await self._log.ends(EVENTS)
-        positions = self.positions()
-        ends = {partition: all_ends[partition] for partition in positions}
-        now = utc_now()
-        ages = [(now - one.oldest_at).total_seconds() for one in self._folds.values() if one.oldest_at is not None]
-        behind = {p: max(0, ends[p] - position) for p, position in positions.items()}
-        for partition, events in behind.items():
-            telemetry.FOLD_LAG_EVENTS.labels(str(partition)).set(events)
-        return Lag(
-            positions=positions,
-            ends=ends,
-            lag_events=sum(behind.values()),
-            lag_s=max([0.0, *ages]),
-        )
+        return await self._meter.measure(self._folds)
 
     def _moved(self, partition: int) -> Callable[[Folded], None]:
         return partial(self._told, partition, str(partition))

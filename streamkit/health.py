@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import msgspec
 from aiohttp import web
@@ -16,13 +17,27 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from streamkit.telemetry import REGISTRY
 
 
+class Partition(Struct, frozen=True):
+    """How far a partition is folded, the age of its oldest event that is not (0.0: all are), and what answers for it."""
+
+    position: int
+    end: int
+    lag_events: int
+    lag_s: float
+    generation: int
+    file_bytes: int
+    snapshot_made_at: datetime | None = None
+
+
 class Progress(Struct, frozen=True):
-    """How far a projector is: next position and log end by partition, `lag_s` the age of the oldest unfolded event."""
+    """How far a projector is: next position and log end by partition, `lag_s` the age of the oldest unfolded event; and
+    each partition."""
 
     positions: dict[str, int]
     ends: dict[str, int]
     lag_events: int
     lag_s: float
+    partitions: dict[str, Partition]
 
 
 class Spooled(Struct, frozen=True):
@@ -51,6 +66,7 @@ class _Details(Struct, frozen=True):
     lag_events: int | UnsetType = UNSET
     lag_s: float | UnsetType = UNSET
     spool: Spooled | UnsetType = UNSET
+    partitions: dict[str, Partition] | UnsetType = UNSET
 
 
 Ready = Callable[[], Awaitable[Readiness]]
@@ -104,6 +120,7 @@ def _describe(readiness: Readiness, rooms: tuple[str, ...]) -> _Details:
         progress.lag_events,
         progress.lag_s,
         spool,
+        progress.partitions,
     )
 
 

@@ -6,10 +6,30 @@ What may not live here: any judgement of a room's; each tells its own reasons.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Protocol
 
+from msgspec import convert
+
 from schemas.errors import Retry
-from streamkit.health import Progress, Readiness, Spooled
+from streamkit.health import Partition, Progress, Readiness, Spooled
+
+
+class _PartitionLag(Protocol):
+    @property
+    def position(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def lag_events(self) -> int: ...
+    @property
+    def lag_s(self) -> float: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def file_bytes(self) -> int: ...
+    @property
+    def snapshot_made_at(self) -> datetime | None: ...
 
 
 class _Lag(Protocol):
@@ -21,6 +41,8 @@ class _Lag(Protocol):
     def lag_events(self) -> int: ...
     @property
     def lag_s(self) -> float: ...
+    @property
+    def partitions(self) -> Mapping[int, _PartitionLag]: ...
 
 
 class Folding(Protocol):
@@ -70,6 +92,10 @@ class Health:
                     {str(partition): end for partition, end in lag.ends.items()},
                     lag.lag_events,
                     lag.lag_s,
+                    {
+                        str(partition): convert(one, Partition, from_attributes=True)
+                        for partition, one in lag.partitions.items()
+                    },
                 )
             except Retry as away:
                 reasons.append(str(away))

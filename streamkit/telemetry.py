@@ -41,6 +41,12 @@ DEAD_LETTERS_PARKED = Counter(
 DEAD_LETTERS_DROPPED = Counter(
     "streamkit_dead_letters_dropped", "Deliveries beyond the parking limits, by reason", ("reason",), registry=REGISTRY
 )
+DEAD_LETTERS_OPEN = Gauge(
+    "streamkit_dead_letters_open",
+    "Dead letters neither redriven nor dropped, by reason",
+    ("reason",),
+    registry=REGISTRY,
+)
 SPOOL_EVENTS = Gauge("streamkit_spool_events", "Events in the spool of this process", registry=REGISTRY)
 SPOOL_BYTES = Gauge("streamkit_spool_bytes", "Bytes in the spool of this process", registry=REGISTRY)
 SPOOL_OLDEST_SECONDS = Gauge(
@@ -60,6 +66,24 @@ GENERATION = Gauge(
     "streamkit_generation", "The generation that answers for a partition owned here", ("partition",), registry=REGISTRY
 )
 FOLD_LAG_EVENTS = Gauge("streamkit_fold_lag_events", "Log end less fold position", ("partition",), registry=REGISTRY)
+FOLD_LAG_SECONDS = Gauge(
+    "streamkit_fold_lag_seconds",
+    "Age of the oldest event not folded, 0 when all are",
+    ("partition",),
+    registry=REGISTRY,
+)
+FOLD_MODEL_SECONDS = Counter(
+    "streamkit_fold_model_seconds", "Time spent settling, by read model", ("model",), registry=REGISTRY
+)
+READ_MODEL_BYTES = Gauge(
+    "streamkit_read_model_bytes", "The DuckDB file that answers, with its WAL", ("partition",), registry=REGISTRY
+)
+SNAPSHOT_MADE_AT = Gauge(
+    "streamkit_snapshot_made_at",
+    "When the newest snapshot was made, in Unix seconds",
+    ("partition",),
+    registry=REGISTRY,
+)
 FOLD_FAILED = Counter("streamkit_fold_failed", "Events parked by the fold", ("partition",), registry=REGISTRY)
 API_REQUESTS = Counter(
     "streamkit_api_requests", "API answers, by route and status", ("route", "status"), registry=REGISTRY

@@ -24,8 +24,8 @@ _NO_ROOMS_TOLD = "something answers there, and does not say which rooms it serve
 
 
 async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dict[str, Any]:
-    """`rooms`; of the projectors that answer `positions`, `lag_events` and `lag_s` (None: none answers); and what all
-    `spool`s together hold (None: no room that answers has one).
+    """`rooms`; of the projectors that answer `positions`, `lag_events`, `lag_s` and `partitions` (None: none answers); and
+    what all `spool`s together hold (None: no room that answers has one).
 
     Of a room, `up` is None when something answers that may be it. Waits 2 s at most; does not raise.
     """
@@ -52,6 +52,7 @@ async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dic
         "positions": {p: position for answer in folding for p, position in answer["positions"].items()} or None,
         "lag_events": sum(answer["lag_events"] for answer in folding) if folding else None,
         "lag_s": max(answer["lag_s"] for answer in folding) if folding else None,
+        "partitions": {p: one for answer in folding for p, one in answer.get("partitions", {}).items()} or None,
         "spool": _together([answer["spool"] for answer in answers if "spool" in answer]),
     }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 import click
 
 from schemas.errors import UNREADABLE, LogUnavailable
-from schemas.event import decode_event
+from schemas.event import decode_event, utc_now
 from streamkit.cli.common import EXIT_UNREACHABLE, emit, fail, json_option, opened_log, run, table
 from streamkit.cli.letters import Closures, read_letters
 from streamkit.cli.records import read_to_end, say_unreadable
@@ -113,6 +114,22 @@ async def _last_events(log: EventLog) -> dict[str, str | None]:
     return last
 
 
+def _folded(partition: dict[str, Any] | None) -> tuple[Any, ...]:
+    """What a projector tells of a partition: where it is, how far behind, and what its file and its newest snapshot are."""
+    if partition is None:
+        return (None,) * 6
+    made_at = partition["snapshot_made_at"]
+    age_s = None if made_at is None else (utc_now() - datetime.fromisoformat(made_at)).total_seconds()
+    return (
+        partition["position"],
+        partition["lag_events"],
+        f"{partition['lag_s']:.1f} s",
+        partition["generation"],
+        partition["file_bytes"],
+        None if age_s is None else f"{age_s:.0f} s ago",
+    )
+
+
 def _text(document: dict[str, Any]) -> str:
     words = {False: "down", None: "unknown"}
     rows = [
@@ -129,9 +146,10 @@ def _text(document: dict[str, Any]) -> str:
         )
     if "error" not in document["log"]:
         ends = document["log"]["ends"][EVENTS]
-        positions = document["positions"] or {}
-        folded = [(p, end, positions.get(p)) for p, end in ends.items()]
-        lines += [table(("PARTITION", "LOG END", "FOLDED TO"), folded), ""]
+        partitions = document["partitions"] or {}
+        rows = [(p, end, *_folded(partitions.get(p))) for p, end in ends.items()]
+        headers = ("PARTITION", "LOG END", "FOLDED TO", "BEHIND", "OLDEST", "GENERATION", "BYTES", "SNAPSHOT")
+        lines += [table(headers, rows), ""]
         if document["lag_events"] is not None:
             lines.append(f"lag             {document['lag_events']} events, {document['lag_s']:.1f} s")
         letters = document["dead_letters"]

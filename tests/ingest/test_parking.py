@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -15,6 +15,7 @@ from schemas.errors import LogUnavailable, ParkReason
 from schemas.event import utc_now
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import CONTROL, DEAD_LETTERS, Appended, Record
+from streamkit.telemetry import REGISTRY
 from tests.unreadable import UNREADABLE
 
 
@@ -210,3 +211,35 @@ async def test_a_letter_that_this_build_cannot_read_counts_by_its_bytes() -> Non
     log = MemoryLog()
     await log.append(DEAD_LETTERS, [Record("1", value) for value in UNREADABLE])
     assert (await box(log)).bytes_kept == sum(map(len, UNREADABLE))
+
+
+async def test_the_open_ones_are_counted_by_reason_whoever_parked_and_closed_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def open_now() -> dict[str, float | None]:
+        reasons = get_args(ParkReason)
+        return {r: REGISTRY.get_sample_value("streamkit_dead_letters_open", {"reason": r}) for r in reasons}
+
+    async def counted(expected: dict[str, float]) -> None:
+        async with asyncio.timeout(10):
+            while open_now() != dict.fromkeys(get_args(ParkReason), 0.0) | expected:
+                await asyncio.sleep(0.005)
+
+    monkeypatch.setattr(parking, "COUNT_EVERY_S", 0.01)
+    log = MemoryLog()
+    mine, others = await box(log), await box(log)
+    counting = asyncio.create_task(mine.count())
+    await counted({})
+    await mine.park(letter(1))
+    await others.park(letter(2, "malformed"))
+    await others.park(letter(3))
+    await log.append(DEAD_LETTERS, [Record("x", UNREADABLE[0]), Record("x", encode_dead_letter(letter(3)))])
+    await counted({"unknown_type": 2.0, "malformed": 1.0})
+    for _ in range(2):  # closed by two operators at once
+        event = DeadLettersDropped(at=utc_now(), by="me", letters=(letter_key(letter(3)), letter_key(letter(9))))
+        await log.append(CONTROL, [Record(key="dead-letters", value=encode_control(event))])
+    await counted({"unknown_type": 1.0, "malformed": 1.0})
+    counting.cancel()
+    await asyncio.wait([counting])
+    for one in (mine, others):
+        await one.close()

@@ -1,0 +1,117 @@
+"""How far behind the log the read models are, in events and in seconds, and what they take.
+
+What may not live here: what is done about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from projector.partition import PartitionFold, received_at
+from schemas.errors import Retry
+from schemas.event import utc_now
+from streamkit import telemetry
+from streamkit.log.protocol import EVENTS, EventLog
+
+
+class PartitionLag(Struct, frozen=True):
+    """Of one partition: the next position to fold, the log's end, events between them, the age in seconds of the oldest of
+    those (0.0 when there is none), the generation that answers, the bytes of its file, and when the newest snapshot to
+    restore it from was made (None: not known)."""
+
+    position: int
+    end: int
+    lag_events: int
+    lag_s: float
+    generation: int
+    file_bytes: int
+    snapshot_made_at: datetime | None
+
+
+class Lag(Struct, frozen=True):
+    """Of the partitions owned here, each and in all."""
+
+    partitions: dict[int, PartitionLag]
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """The next position to fold, by partition."""
+        return {partition: one.position for partition, one in self.partitions.items()}
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """The log's end, by partition."""
+        return {partition: one.end for partition, one in self.partitions.items()}
+
+    @property
+    def lag_events(self) -> int:
+        """Events not folded, in all."""
+        return sum(one.lag_events for one in self.partitions.values())
+
+    @property
+    def lag_s(self) -> float:
+        """The age in seconds of the oldest event that is not folded; 0.0 when there is none."""
+        return max((one.lag_s for one in self.partitions.values()), default=0.0)
+
+
+class LagMeter:
+    """Measures; asks the log for the oldest event of a partition once while the partition stands still."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._oldest: dict[int, tuple[int, datetime | None]] = {}
+        self.snapshots: dict[Path, datetime] = {}
+        """When the newest snapshot of a file was made."""
+
+    async def measure(self, folds: Mapping[int, PartitionFold]) -> Lag:
+        """Where these partitions are, told to the metrics besides. Raises LogUnavailable, LogClosed."""
+        ends = await self._log.ends(EVENTS)
+        lag = Lag({partition: await self._of(one, ends[partition]) for partition, one in dict(folds).items()})
+        for partition, one in lag.partitions.items():
+            telemetry.FOLD_LAG_EVENTS.labels(str(partition)).set(one.lag_events)
+            telemetry.FOLD_LAG_SECONDS.labels(str(partition)).set(one.lag_s)
+            telemetry.READ_MODEL_BYTES.labels(str(partition)).set(one.file_bytes)
+            if one.snapshot_made_at is not None:
+                telemetry.SNAPSHOT_MADE_AT.labels(str(partition)).set(one.snapshot_made_at.timestamp())
+        return lag
+
+    async def _of(self, one: PartitionFold, end: int) -> PartitionLag:
+        position = one.position
+        behind = max(0, end - position)
+        oldest_at = await self._oldest_at(one, position) if behind else None
+        path = one.file.path
+        return PartitionLag(
+            position=position,
+            end=end,
+            lag_events=behind,
+            lag_s=0.0 if oldest_at is None else max(0.0, (utc_now() - oldest_at).total_seconds()),
+            generation=int(path.parent.name),
+            file_bytes=sum(_size(file) for file in (path, path.with_name(f"{path.name}.wal"))),
+            snapshot_made_at=self.snapshots.get(path),
+        )
+
+    async def _oldest_at(self, one: PartitionFold, position: int) -> datetime | None:
+        """When the event at the position was received; None when the log does not tell."""
+        if one.oldest_at is not None:
+            return one.oldest_at
+        known = self._oldest.get(one.partition)
+        if known is not None and known[0] == position:
+            return known[1]
+        try:
+            batch = await self._log.read(EVENTS, one.partition, position, limit=1)
+        except Retry:
+            return None
+        found = received_at(batch.values[0]) if batch.values else None
+        self._oldest[one.partition] = position, found
+        return found
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

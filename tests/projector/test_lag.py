@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from projector.run import Projector
+from schemas.errors import LogUnavailable
+from schemas.event import encode_event, utc_now
+from schemas.kinds import KicksGifted
+from streamkit.log.memory import MemoryLog
+from streamkit.log.protocol import EVENTS, Record
+from streamkit.telemetry import REGISTRY
+from tests.projector.events import USER, event
+
+AGE_S = 3600.0
+
+
+@pytest.fixture
+async def log() -> AsyncIterator[MemoryLog]:
+    log = MemoryLog(partitions=2)
+    yield log
+    await log.close()
+
+
+@pytest.fixture
+async def projector(log: MemoryLog, tmp_path: Path) -> AsyncIterator[Projector]:
+    projector = Projector(log, tmp_path)
+    await projector.start()
+    yield projector
+    await projector.close()
+
+
+async def stand_still(projector: Projector) -> None:
+    """As a partition that stopped, or that waits for its disk."""
+    for one in projector._folds.values():
+        await one.stop()
+
+
+async def put(log: MemoryLog, *ages_s: float) -> int:
+    """Gifts that were received so long ago; their partition."""
+    now = utc_now()
+    values = [
+        encode_event(event(KicksGifted(amount=1), received_at=now - timedelta(seconds=age_s))) for age_s in ages_s
+    ]
+    appended = await log.append(EVENTS, [Record(key=str(USER), value=value) for value in values])
+    return appended[0].partition
+
+
+async def test_the_oldest_event_counts_though_nobody_has_read_it_yet(log: MemoryLog, projector: Projector) -> None:
+    await stand_still(projector)
+    partition = await put(log, AGE_S, 5.0)
+    lag = await projector.lag()
+    assert (lag.lag_events, lag.partitions[partition].lag_events, lag.partitions[1 - partition].lag_events) == (2, 2, 0)
+    assert AGE_S <= lag.lag_s < AGE_S + 60.0
+    assert lag.partitions[1 - partition].lag_s == 0.0
+    told = REGISTRY.get_sample_value("streamkit_fold_lag_seconds", {"partition": str(partition)})
+    assert told == lag.partitions[partition].lag_s
+    projector._folds[partition].start()
+    await projector.reads.ask(USER, [], min_position=2, wait_s=10.0)
+    lag = await projector.lag()
+    assert (lag.lag_events, lag.lag_s, lag.partitions[partition].position) == (0, 0.0, 2)
+
+
+async def test_the_log_is_asked_for_it_once_while_the_partition_stands(
+    log: MemoryLog, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stand_still(projector)
+    await put(log, AGE_S)
+    first = await projector.lag()
+
+    async def away(*_: object, **__: object) -> None:
+        raise LogUnavailable("away")
+
+    monkeypatch.setattr(log, "read", away)
+    assert (await projector.lag()).lag_s >= first.lag_s > 0.0
+
+
+async def test_an_event_that_does_not_say_when_it_came_has_no_age(log: MemoryLog, projector: Projector) -> None:
+    await stand_still(projector)
+    await log.append(EVENTS, [Record(key=str(USER), value=b"not an event")])
+    lag = await projector.lag()
+    assert (lag.lag_events, lag.lag_s) == (1, 0.0)
+
+
+async def test_it_tells_what_answers_and_how_large_it_is(projector: Projector) -> None:
+    made_at = utc_now()
+    projector.note_snapshot(projector.served()[0].path, made_at)
+    lag = await projector.lag()
+    assert [(one.generation, one.snapshot_made_at) for one in lag.partitions.values()] == [(1, made_at), (1, None)]
+    assert lag.partitions[0].file_bytes >= projector.served()[0].path.stat().st_size > 0
+    size = REGISTRY.get_sample_value("streamkit_read_model_bytes", {"partition": "0"})
+    assert size == lag.partitions[0].file_bytes
+    at = REGISTRY.get_sample_value("streamkit_snapshot_made_at", {"partition": "0"})
+    assert at == pytest.approx(made_at.timestamp())
