@@ -10,8 +10,9 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -138,17 +139,11 @@ class _Work:
                 partition=partition,
                 snapshots=str(self._shelf.snapshots(self._generation).resolve()) if self._plan.publishes else None,
             )
-            worker = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "projector.rebuild_worker",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
+            worker = await _start()
             try:
                 await self._follow(worker, order)
             finally:
-                await _end(worker)
+                await _surely(_end(worker))
 
     async def _follow(self, worker: asyncio.subprocess.Process, order: Order) -> None:
         assert worker.stdin is not None
@@ -168,6 +163,27 @@ class _Work:
         raise RebuildFailed(
             f"The process that folded partition {order.partition} ended before it was done; the same command goes on."
         )
+
+
+async def _start() -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    command = (sys.executable, "-m", "projector.rebuild_worker")
+    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:  # asyncio would lose sight of the process
+        await _end(await starting)
+        raise
+
+
+async def _surely(work: Coroutine[Any, Any, None]) -> None:
+    """To its end, also when cancelled."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _end(worker: asyncio.subprocess.Process) -> None:
