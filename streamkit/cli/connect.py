@@ -81,16 +81,18 @@ def _by_hand(user_id: int, platform: PlatformName, as_json: bool) -> None:
         _check_app(settings, platform)
         async with opened_accounts(settings) as accounts:
             accounts.broadcaster(user_id)
-            return await _adopt_by_hand(settings, accounts, user_id, platform, token)
+            return await adopt_by_hand(settings, accounts, user_id, platform, token)
 
     told = run(work, as_json=as_json)
     text = f"Broadcaster {user_id} is connected to the {platform.capitalize()} account {told['username']}."
     emit(told, text, as_json=as_json)
 
 
-async def _adopt_by_hand(
+async def adopt_by_hand(
     settings: Settings, accounts: Accounts, user_id: int, platform: PlatformName, token: str
 ) -> dict[str, Any]:
+    """Connect the broadcaster with a refresh token: what the command tells. Raises Failure, PlatformAway, PlatformTimeout,
+    LogUnavailable."""
     keys = deployment_keys(settings, accounts)
     vault = Vault(accounts.log)
     await vault.catch_up()

@@ -35,6 +35,7 @@ from streamkit.simulation.sender import Sent, send
 from streamkit.simulation.traffic import traffic
 
 if TYPE_CHECKING:
+    from streamkit.cli.demo_platforms import DemoPlatforms
     from streamkit.cli.demo_view import Access, DemoView
 
 HOST = "127.0.0.1"
@@ -76,37 +77,41 @@ def demo_command(start_up: StartUp) -> click.Command:
 
 
 async def _demo(start_up: StartUp, folder: Path, port: int, seconds: float | None, output: Output) -> None:
+    from streamkit.cli.demo_platforms import demo_platforms
     from streamkit.cli.demo_view import DemoView
 
-    # The caller's environment and .env are left aside: the demo is the embedded default, whatever is set here.
-    settings = load_settings({"STREAMKIT_DATA_DIR": str(folder), "STREAMKIT_SANDBOX": "1"}, folder)
     telemetry.configure_logs("ERROR")
-    access = await _issue_access(settings)
-    watch = Watch()
-    up = start_up(settings, HOST, port, watch)
-    view = DemoView(access, sys.stderr if output.as_json else sys.stdout, folder)
     sent = Sent()
+    async with demo_platforms(sent.facts) as platforms:
+        # The caller's environment and .env are left aside: the demo is the embedded default, whatever is set here.
+        settings = load_settings({"STREAMKIT_DATA_DIR": str(folder), **platforms.settings}, folder)
+        access = await _issue_access(settings, platforms)
+        watch = Watch()
+        up = start_up(settings, HOST, port, watch)
+        view = DemoView(access, sys.stderr if output.as_json else sys.stdout, folder)
 
-    async def start(stack: AsyncExitStack) -> str:
-        url = await up(stack)
-        stack.enter_context(view.showing(url))
-        stop = asyncio.Event()
-        sending = asyncio.create_task(send(url, _endless(stop), rate=RATE, connections=8, into=sent))
-        stack.push_async_callback(_finish, view, sent, stop, sending)
-        watch.start(stack, "view", _refresh(view, sent))
-        return url
+        async def start(stack: AsyncExitStack) -> str:
+            url = await up(stack)
+            platforms.deliver_to(url)
+            stack.enter_context(view.showing(url))
+            stop = asyncio.Event()
+            sending = asyncio.create_task(send(url, _endless(stop, platforms), rate=RATE, connections=8, into=sent))
+            stack.push_async_callback(_finish, view, sent, stop, sending)
+            watch.start(stack, "view", _refresh(view, sent))
+            return url
 
-    await run_until_signalled(start, view.ready, watch=watch, for_s=seconds)
+        await run_until_signalled(start, view.ready, watch=watch, for_s=seconds)
     if output.as_json and view.overview is not None:
         output.tell(report(sent) | {"overview": view.overview, "agrees": view.agrees}, "")
 
 
-async def _issue_access(settings: Settings) -> Access:
+async def _issue_access(settings: Settings, platforms: DemoPlatforms) -> Access:
     from streamkit.cli.demo_view import Access
 
     keys = keys_of(settings, create=True)
     async with opened_accounts(settings, create=True) as accounts:
         user_id = await register_sandbox(accounts.log, accounts.directory)
+        await platforms.connect(settings, accounts, user_id)
         client = issue_client(keys, user_id, SCOPES, at=utc_now())
         token = issue_token(
             keys,
@@ -120,13 +125,14 @@ async def _issue_access(settings: Settings) -> Access:
     return Access(client.record.client_id, client.client_secret, token.jwt)
 
 
-def _endless(stop: asyncio.Event) -> Iterator[Delivery]:
+def _endless(stop: asyncio.Event, platforms: DemoPlatforms) -> Iterator[Delivery]:
     """One simulated stream after the other, some deliveries twice, until `stop`."""
     chance = random.Random()  # noqa: S311 - a story, no secret
     while True:
         interval = timedelta(seconds=1 / RATE)
         chapter = traffic(chance.randrange(1_000_000), start=utc_now(), interval=interval)
         for delivery in islice(chapter, int(RATE * CHAPTER_S)):
+            platforms.mirror(delivery)
             for _ in range(2 if chance.random() < REPEATED else 1):
                 if stop.is_set():
                     return

@@ -106,6 +106,10 @@ class Grants:
         self._codes[code] = _Code(grant=grant, redirect_uri=redirect_uri, challenge=challenge, good_until=good_until)
         return code
 
+    def consented(self, person_id: str, scopes: Iterable[str]) -> Issued:
+        """A person's consent without a browser, and its tokens."""
+        return self.redeem(self.code(person_id, scopes, "", None), "", None)
+
     def redeem(self, code: str, redirect_uri: str, verifier: str | None) -> Issued:
         """The tokens of a code. Raises InvalidGrant."""
         found = self._codes.pop(code, None)

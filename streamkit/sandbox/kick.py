@@ -9,7 +9,7 @@ the app's webhook address, signed with the sandbox's key, in the background: `aw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 from aiohttp import web
@@ -31,6 +31,7 @@ KICK_CLIENT = Client("01SANDBOXKICKCLIENT0000000", "sandbox-kick-client-secret")
 class Kick:
     """The platform. `channels` by platform id; `grants` has the levers on tokens, `events` those on subscriptions.
 
+    `on_change` is told of a channel that got another title or category.
     The methods that tell what happens take the broadcaster's platform id; call them from the event loop.
     """
 
@@ -46,6 +47,7 @@ class Kick:
         self.channels = channels_of(people)
         self.grants = Grants(client, tokens, now)
         self.events = KickEvents(now, webhook_url)
+        self.on_change: Callable[[Channel], None] = lambda channel: None
         self._now = now
         self._oauth = KickOAuth(self.grants, Consent("Kick", self.grants, self.channels))
         self._http = KickHttp(self.grants, self.channels, self.events, now, self._patched)
@@ -95,6 +97,7 @@ class Kick:
         channel.title = channel.title if title is None else title
         channel.category = category or channel.category
         if (channel.title, channel.category) != before:
+            self.on_change(channel)
             shown = channel.category
             body = bodies.kick_metadata(
                 channel.person, channel.title, shown.name if shown else "", shown.id if shown else 0

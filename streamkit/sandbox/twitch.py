@@ -11,7 +11,7 @@ happens is told to the subscriptions there are: over websockets at once, to webh
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from aiohttp import web
 
@@ -34,6 +34,7 @@ class Twitch:
     """The platform. `channels` by platform id; `grants` has the levers on tokens, `eventsub` those on subscriptions,
     `sockets` those on connections, `limit` is Helix's rate limit.
 
+    `on_change` is told of a channel that got another title or category.
     The methods that tell what happens take the broadcaster's platform id; call them from the event loop.
     """
 
@@ -50,6 +51,7 @@ class Twitch:
         self.limit = RateLimit(now)
         self.sockets = Sockets(now)
         self.eventsub = EventSub(self.grants, now, self.sockets)
+        self.on_change: Callable[[Channel], None] = lambda channel: None
         self._now = now
         self._ids = random.Random()  # noqa: S311 - ids of a sandbox
         self._oauth = TwitchOAuth(self.grants, Consent("Twitch", self.grants, self.channels), self.channels)
@@ -109,6 +111,7 @@ class Twitch:
         if category is not None:
             channel.category = None if category is NO_CATEGORY else category
         if (channel.title, channel.category) != before:
+            self.on_change(channel)
             event = {
                 **_broadcaster(channel),
                 "title": channel.title,
