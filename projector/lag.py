@@ -5,6 +5,7 @@ What may not live here: what is done about it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,15 @@ from schemas.errors import Retry
 from schemas.event import utc_now
 from streamkit import telemetry
 from streamkit.log.protocol import EVENTS, EventLog
+
+_GAUGES = (
+    telemetry.FOLD_LAG_EVENTS,
+    telemetry.FOLD_LAG_SECONDS,
+    telemetry.READ_MODEL_BYTES,
+    telemetry.SNAPSHOT_MADE_AT,
+    telemetry.GENERATION,
+    telemetry.FOLD_POSITION,
+)
 
 
 class PartitionLag(Struct, frozen=True):
@@ -66,11 +76,15 @@ class LagMeter:
         self._oldest: dict[int, tuple[int, datetime | None]] = {}
         self.snapshots: dict[Path, datetime] = {}
         """When the newest snapshot of a file was made."""
+        self._told: set[int] = set()
 
     async def measure(self, folds: Mapping[int, PartitionFold]) -> Lag:
         """Where these partitions are, told to the metrics besides. Raises LogUnavailable, LogClosed."""
         ends = await self._log.ends(EVENTS)
         lag = Lag({partition: await self._of(one, ends[partition]) for partition, one in dict(folds).items()})
+        for partition in self._told - lag.partitions.keys():
+            self._forget(partition)
+        self._told = set(lag.partitions)
         for partition, one in lag.partitions.items():
             telemetry.FOLD_LAG_EVENTS.labels(str(partition)).set(one.lag_events)
             telemetry.FOLD_LAG_SECONDS.labels(str(partition)).set(one.lag_s)
@@ -78,6 +92,13 @@ class LagMeter:
             if one.snapshot_made_at is not None:
                 telemetry.SNAPSHOT_MADE_AT.labels(str(partition)).set(one.snapshot_made_at.timestamp())
         return lag
+
+    def _forget(self, partition: int) -> None:
+        """Whoever owns the partition now tells of it; what was true here would be told for ever."""
+        self._oldest.pop(partition, None)
+        for gauge in _GAUGES:
+            with contextlib.suppress(KeyError):
+                gauge.remove(str(partition))
 
     async def _of(self, one: PartitionFold, end: int) -> PartitionLag:
         position = one.position

@@ -14,6 +14,9 @@ from msgspec import convert
 from schemas.errors import Retry
 from streamkit.health import Partition, Progress, Readiness, Spooled
 
+BEHIND_S = 60.0
+"""From this age of an unfolded event on, what is served is degraded."""
+
 
 class _PartitionLag(Protocol):
     @property
@@ -99,7 +102,17 @@ class Health:
                 )
             except Retry as away:
                 reasons.append(str(away))
+            else:
+                reasons += _behind(progress)
             if self._projector.stopped is not None:
                 reasons.append(self._projector.stopped)
         spool = None if self._ingest is None else self._ingest.spooled()
         return Readiness(tuple(dict.fromkeys(reasons)), progress=progress, spool=spool)
+
+
+def _behind(progress: Progress) -> list[str]:
+    return [
+        f"Partition {partition} is {one.lag_events} events behind the log: the oldest came {one.lag_s:.0f} s ago."
+        for partition, one in progress.partitions.items()
+        if one.lag_s > BEHIND_S
+    ]

@@ -85,6 +85,17 @@ async def test_an_event_that_does_not_say_when_it_came_has_no_age(log: MemoryLog
     assert (lag.lag_events, lag.lag_s) == (1, 0.0)
 
 
+async def test_a_partition_that_went_elsewhere_is_told_of_no_more(log: MemoryLog, projector: Projector) -> None:
+    def told() -> list[float | None]:
+        return [REGISTRY.get_sample_value("streamkit_fold_lag_events", {"partition": p}) for p in ("0", "1")]
+
+    await projector.lag()
+    assert told() == [0.0, 0.0]
+    await projector.release(1)
+    await projector.lag()
+    assert told() == [0.0, None]
+
+
 async def test_it_tells_what_answers_and_how_large_it_is(projector: Projector) -> None:
     made_at = utc_now()
     projector.note_snapshot(projector.served()[0].path, made_at)
