@@ -124,12 +124,16 @@ class KickHttp:
         limit, cursor = _whole(query.get("limit", "25"), 1, 1000), query.get("cursor")
         if cursor is not None and not 4 <= len(cursor) <= 28:
             raise Refused(400, "Invalid request")
+        tags = query.getall("tag", [])
+        if any(len(tag) < 3 for tag in tags):
+            raise Refused(400, "Invalid request")
         names, ids = [name.casefold() for name in query.getall("name", [])], query.getall("id", [])
         found = [
             category
             for category in CATEGORIES
             if (not names or any(name in category.name.casefold() for name in names))
             and (not ids or str(category.id) in ids)
+            and not tags  # no category here has one
         ]
         start = answers.offset_of(cursor) if cursor else 0
         page = [answers.category(category) | {"tags": None} for category in found[start : start + limit]]

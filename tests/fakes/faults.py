@@ -92,6 +92,8 @@ class Faults:
         if fault is None:
             return await handler(request)
         if isinstance(fault, Answer):
+            if fault.status == 204:  # taken, and nothing done: platforms have been seen to do that
+                return web.Response(status=204)
             headers = {} if fault.retry_after_s is None else {"Retry-After": str(fault.retry_after_s)}
             document = self._words(fault.status, request.path) if fault.document is None else fault.document
             return web.json_response(document, status=fault.status, headers=headers)
