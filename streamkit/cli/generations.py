@@ -59,13 +59,9 @@ def _found(stock: Stock, generation: int) -> Generation:
 
 def _list_command(open_stock: OpenStock) -> click.Command:
     @click.command("list")
-    @click.option(
-        "--digests/--no-digests",
-        default=True,
-        help="Of all rows, whatever their order: a second by the million events [default: --digests].",
-    )
+    @click.option("--no-digests", is_flag=True, help="Without digests, which take a second by the million events.")
     @json_option
-    def list_(digests: bool, as_json: bool) -> None:
+    def list_(no_digests: bool, as_json: bool) -> None:
         """What there is: positions, versions, size and digest of each.
 
         \b
@@ -75,7 +71,7 @@ def _list_command(open_stock: OpenStock) -> click.Command:
 
         async def work(settings: Settings) -> list[dict[str, Any]]:
             async with _opened(open_stock, settings, create=False) as stock:
-                looked = await stock.look(digests=digests)
+                looked = await stock.look(digests=not no_digests)
                 live = stock.generations.live
                 return [_document(one, looked[one.id], live) for one in stock.generations.standing]
 
