@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 
 from api import parameters as params
 from api.answers import Asked
+from api.changing import Changing
 from api.kept import GZIP_FROM_BYTES, Answers, Kept, Served, gzip
 from api.parameters import Parameters
 from api.read import Read
@@ -50,7 +51,10 @@ class ApiRoom:
         front: Front,
         *,
         timezone: tzinfo,
+        changing: Changing | None = None,
     ) -> None:
+        """Without `changing` no platform can be written to."""
+        self._changing = changing
         self._reads = reads
         self._directory = directory
         self._soft = soft
@@ -79,7 +83,9 @@ class ApiRoom:
         self._soft.on_change(self._answers.hinted)
 
     async def close(self) -> None:
-        """Cancel the reads under way; idempotent."""
+        """Cancel the reads under way, let commands come to their end; idempotent."""
+        if self._changing is not None:
+            await self._changing.close()
         await self._answers.close()
 
     def readiness(self) -> list[str]:
@@ -182,13 +188,22 @@ class ApiRoom:
         return f"{self._date.line()}Streamkit-Position: {position}\r\n{age}{rate}\r\n".encode("ascii")
 
     async def _stream_info(self, request: web.Request) -> web.Response:
-        await self._front.admit(request, "stream-info:write")
-        await read_change(request)
-        raise Problem(
-            409,
-            "no_connected_platform",
-            "No platform is connected for writing; connect the broadcaster's account first.",
-        )
+        principal, left, _ = await self._front.admit(request, "stream-info:write")
+        key = params.idempotency_key(request.headers)
+        change = await read_change(request)
+        broadcaster = self._directory.broadcaster(principal.user_id)
+        if self._changing is None or broadcaster is None:
+            raise Problem(
+                409,
+                "no_connected_platform",
+                "No platform is connected for writing; connect the broadcaster's account first.",
+            )
+        made = await self._changing.change(principal, change, key)
+        body = success_body(broadcaster, made, now_us=time.time_ns() // 1000, timezone=self._timezone)
+        headers = {"Content-Type": JSON_TYPE, "Server": SERVER, "Cache-Control": _NO_STORE}
+        response = web.Response(body=body, headers=headers | self._front.allowance.headers(left))
+        self._front.allow_origin(request, response)
+        return response
 
     async def _openapi(self, request: web.Request) -> web.Response:
         params.parse(OPENAPI.parameters, request.query, OPENAPI.path)

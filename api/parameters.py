@@ -13,7 +13,7 @@ from multidict import MultiMapping
 
 from api import cursors
 from schemas.errors import Problem
-from schemas.openapi import POSITION_PATTERN, Parameter
+from schemas.openapi import IDEMPOTENCY_KEY_PATTERN, POSITION_PATTERN, Parameter
 from schemas.read_models.model import Before
 
 LIMIT_MAX = 100
@@ -22,6 +22,9 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MIN_POSITION = re.compile(rf"{POSITION_PATTERN}( *, *{POSITION_PATTERN})*")
+
+
+_IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN)
 
 
 class Parameters(Struct, frozen=True):
@@ -129,6 +132,16 @@ def min_position(values: Sequence[str], partition: int) -> int:
         if int(number) == partition:
             wanted = max(wanted, int(position))
     return wanted
+
+
+def idempotency_key(headers: MultiMapping[str]) -> str | None:
+    """The Idempotency-Key of a request; None without one. Raises Problem 400 `invalid_parameter`."""
+    values = headers.getall("Idempotency-Key", [])
+    if not values:
+        return None
+    if len(values) > 1 or not _IDEMPOTENCY_KEY.fullmatch(values[0]):
+        raise _invalid("Header Idempotency-Key must be one of 1 to 255 printable ASCII characters.")
+    return values[0]
 
 
 def _invalid(message: str) -> Problem:

@@ -262,13 +262,21 @@ STREAM_INFO = Operation(
     method="POST",
     tag="Core",
     summary="Update stream info",
-    description="Updates title and/or category on the primary connected broadcaster account. Until a platform is "
-    "connected for writing, this answers 409 no_connected_platform.",
+    description="Updates title and/or category on the primary connected broadcaster account; a category by its name or the "
+    "platform's id. Until the primary platform is connected for writing, this answers 409 no_connected_platform: no other "
+    "is written instead. What stream-status shows changes when the platform says so. Answers within 15 s.",
     scope="stream-info:write",
     data=answers.StreamInfo,
     example={"updated": True, "title": "Just Chatting with chat", "category": "Just Chatting"},
     body=answers.StreamInfoChange,
-    problems=("insufficient_platform_scope", "no_connected_platform", "platform_error", "outcome_unknown"),
+    keyed=True,
+    problems=(
+        "invalid_parameter",
+        "insufficient_platform_scope",
+        "no_connected_platform",
+        "platform_error",
+        "outcome_unknown",
+    ),
     body_example={"title": "Just Chatting with chat", "category": "Just Chatting"},
 )
 OPENAPI = Operation(

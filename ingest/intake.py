@@ -17,10 +17,11 @@ from ingest.parking import DeadLetterBox, Parking
 from ingest.spool import Spool, unjudged
 from schemas.dead_letter import DeadLetter
 from schemas.errors import LogClosed, LogUnavailable
-from schemas.event import Event, EventHead, encode_event
+from schemas.event import Event, EventHead
 from schemas.kinds import KINDS
 from streamkit import telemetry
 from streamkit.directory import Directory
+from streamkit.log.events import record_of
 from streamkit.log.protocol import EVENTS, Appended, EventLog, Record
 from streamkit.redis import SoftState
 
@@ -42,12 +43,6 @@ class Taken(Struct, frozen=True, gc=False):
 
 
 _NOT_KEPT = Taken()
-
-
-def record_of(event: Event) -> Record:
-    """What the log is given of an event."""
-    headers = (("platform", event.platform), ("type", event.type), ("event_id", event.event_id))
-    return Record(str(event.user_id), encode_event(event), headers)
 
 
 class Intake:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ingest.codecs import kick, twitch
 from ingest.codecs.delivery import BroadcasterOf, Delivery, Parked
-from ingest.intake import record_of
 from schemas.dead_letter import DeadLetter
 from schemas.event import Event
+from streamkit.log.events import record_of
 from streamkit.redrive import Anew, StillDead
 
 _CODECS = {"kick": (kick.REQUIRED, kick.decode), "twitch": (twitch.REQUIRED, twitch.decode)}

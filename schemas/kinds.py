@@ -215,6 +215,34 @@ class PlatformSubscriptionRevoked(_Data, frozen=True):
     subscribed_type: str | None = None
 
 
+class StreamInfoRequested(_Data, frozen=True):
+    """`stream_info.requested` (internal): a client of the API asked for another title or category (None: as it is).
+
+    What becomes of it is a `stream_info.applied` or `.failed` of the same `command_id`; neither: nobody knows."""
+
+    command_id: str
+    client_id: str
+    title: str | None = None
+    category: str | None = None
+
+
+class StreamInfoApplied(_Data, frozen=True):
+    """`stream_info.applied` (internal): the platform took it. What is shown changes by the platform's own event."""
+
+    command_id: str
+    title: str | None = None
+    category: str | None = None
+    category_id: str | None = None
+
+
+class StreamInfoFailed(_Data, frozen=True):
+    """`stream_info.failed` (internal): `error` is the machine code that the client was answered, `why` the sentence."""
+
+    command_id: str
+    error: str
+    why: str
+
+
 KIND_STRUCTS: dict[str, type[Struct]] = {
     "chat.message.sent": ChatMessage,
     "channel.followed": Followed,
@@ -234,6 +262,9 @@ KIND_STRUCTS: dict[str, type[Struct]] = {
     "moderation.unbanned": Unbanned,
     "channel.raided": Raided,
     "platform.subscription.revoked": PlatformSubscriptionRevoked,
+    "stream_info.requested": StreamInfoRequested,
+    "stream_info.applied": StreamInfoApplied,
+    "stream_info.failed": StreamInfoFailed,
     **FIRST_PARTY_STRUCTS,
 }
 
@@ -258,6 +289,9 @@ KindData = (
     | Unbanned
     | Raided
     | PlatformSubscriptionRevoked
+    | StreamInfoRequested
+    | StreamInfoApplied
+    | StreamInfoFailed
     | FirstParty
 )
 
@@ -268,5 +302,12 @@ def is_stored(kind: str) -> bool:
 
 
 UNSTORED_KINDS = frozenset(
-    {"channel.subscription.gift_received", "channel.subscription.snapshot", "platform.subscription.revoked"}
+    {
+        "channel.subscription.gift_received",
+        "channel.subscription.snapshot",
+        "platform.subscription.revoked",
+        "stream_info.requested",
+        "stream_info.applied",
+        "stream_info.failed",
+    }
 )

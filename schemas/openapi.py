@@ -41,7 +41,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     `scope` None: no credentials. `data` is the type of the envelope's `data`, None: the answer has no envelope.
     `example` is the example of `data`; `body` the type of the request body, with `body_example`; `appends`: the answer
-    tells the position right after what was appended; `problems` the codes with which this operation fails beside what
+    tells the position right after what was appended; `keyed`: an Idempotency-Key is taken; `problems` the codes with which this operation fails beside what
     all do.
     """
 
@@ -57,6 +57,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     body: Any = None
     body_example: Any = None
     appends: bool = False
+    keyed: bool = False
     problems: tuple[str, ...] = ()
 
     @property
@@ -155,6 +156,17 @@ _MIN_POSITION = {
     "style": "simple",
 }
 
+IDEMPOTENCY_KEY_PATTERN = r"[!-~]([ -~]{0,253}[!-~])?"
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "1 to 255 printable ASCII characters, for one request of yours: sent again within 24 hours, it is answered as "
+    "it was and nothing is done again. With another body it is refused.",
+    "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY_PATTERN}$"},
+    "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
+}
+
 _SECURITY_SCHEMES = {
     "ClientId": {"type": "apiKey", "in": "header", "name": "X-Client-Id"},
     "ClientSecret": {"type": "apiKey", "in": "header", "name": "X-Client-Secret"},
@@ -227,6 +239,8 @@ def _operation(operation: Operation, answer: dict[str, Any] | None, body: dict[s
     parameters = [_parameter(parameter) for parameter in operation.parameters]
     if operation.scope is not None and operation.method == "GET":
         parameters.append(_MIN_POSITION)
+    if operation.keyed:
+        parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         document["parameters"] = parameters
     if operation.scope is not None:

@@ -146,8 +146,11 @@ async def _projector(
 
 async def _api(stack: AsyncExitStack, parts: Parts, reads: ReadModels) -> ApiRoom:
     from api.app import ApiRoom
+    from api.changing import Changing
 
-    room = ApiRoom(reads, parts.directory, parts.soft, parts.front, timezone=parts.settings.timezone)
+    changing = Changing(parts.log, parts.directory, parts.soft, parts.platforms)
+    timezone = parts.settings.timezone
+    room = ApiRoom(reads, parts.directory, parts.soft, parts.front, timezone=timezone, changing=changing)
     await room.start()
     stack.push_async_callback(room.close)
     return room

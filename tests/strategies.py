@@ -30,6 +30,9 @@ from schemas.kinds import (
     PlatformSubscriptionRevoked,
     Raided,
     RedemptionUpdated,
+    StreamInfoApplied,
+    StreamInfoFailed,
+    StreamInfoRequested,
     SubscriptionEnded,
     SubscriptionGiftReceived,
     SubscriptionGifts,
@@ -94,7 +97,14 @@ _ONLY: dict[str, PlatformName] = {
     "channel.subscription.snapshot": "twitch",
     "moderation.unbanned": "twitch",
 }
-_NOBODY = ("livestream.status.updated", "livestream.metadata.updated", "channel.subscription.snapshot")
+_NOBODY = (
+    "stream_info.requested",
+    "stream_info.applied",
+    "stream_info.failed",
+    "livestream.status.updated",
+    "livestream.metadata.updated",
+    "channel.subscription.snapshot",
+)
 
 
 @st.composite
@@ -206,6 +216,12 @@ def _data(hand: Hand, kind: str, platform: PlatformName, occurred_at: datetime, 
             return Raided(viewers=3)
         case "platform.subscription.revoked":
             return PlatformSubscriptionRevoked(status="authorization_revoked")
+        case "stream_info.requested":
+            return StreamInfoRequested(command_id="c", client_id="skc_1", title="T1", category=hand.pick((None, "C1")))
+        case "stream_info.applied":
+            return StreamInfoApplied(command_id="c", title="T1", category=hand.pick((None, "C1")), category_id="1")
+        case "stream_info.failed":
+            return StreamInfoFailed(command_id="c", error="platform_error", why="Kick is not reached.")
     raise AssertionError(f"no strategy for kind {kind}")
 
 

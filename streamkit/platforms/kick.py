@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from schemas.errors import PlatformRefused
 from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, error_code, grant_of, refusal
+from streamkit.platforms.categories import Category
 from streamkit.platforms.http import Answer, Outgoing
 from streamkit.platforms.subscriptions import Listed, Wanted, time_of
 from streamkit.settings import Settings
@@ -56,6 +57,16 @@ class _Made(Struct):
     data: list[_MadeOne]
 
 
+class _Category(Struct):
+    id: int
+    name: str
+
+
+class _Categories(Struct):
+    data: list[_Category]
+
+
+_SHORTEST_NAME = 3
 _SUBSCRIPTIONS = "/public/v1/events/subscriptions"
 _DELETE_AT_ONCE = 50
 
@@ -155,6 +166,23 @@ class KickApi:
             except PlatformRefused as refused:
                 if refused.status != 404:
                     raise
+
+    async def find_categories(self, token: str, wanted: str) -> list[Category]:
+        """Those whose name has `wanted` in it, and the one with this id: https://docs.kick.com/apis/categories."""
+        asked = [("name", wanted)] if len(wanted) >= _SHORTEST_NAME else []
+        found: list[_Category] = []
+        for params in ([*asked, ("limit", "100")] if asked else None, [("id", wanted)] if wanted.isdecimal() else None):
+            if params is not None:
+                found += decoded(PLATFORM, await self._get("/public/v2/categories", token, params), _Categories).data
+        return [Category(str(one.id), one.name) for one in found]
+
+    async def change_channel(self, token: str, *, title: str | None, category_id: str | None) -> None:
+        """Change the channel of whom the token is of (`channel:write`); None: as it is. Kick tells what it made of it in
+        an event, and reads of it are old for a while: https://docs.kick.com/apis/channels."""
+        body: dict[str, Any] = {} if title is None else {"stream_title": title}
+        if category_id is not None:
+            body["category_id"] = int(category_id)
+        await self._call("PATCH", "/public/v1/channels", token, json=body)
 
     async def _get(self, path: str, token: str, params: list[tuple[str, str]] | None = None) -> Answer:
         """A GET of the API, tried twice."""

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from schemas.errors import PlatformRefused
 from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, grant_of, refusal
+from streamkit.platforms.categories import Category
 from streamkit.platforms.http import Answer, Outgoing
 from streamkit.platforms.subscriptions import Listed, Wanted, condition_of, time_of
 from streamkit.settings import Settings
@@ -63,6 +64,11 @@ class _Pagination(Struct):
 class _Subscriptions(Struct):
     data: list[_Subscription] | None = None
     pagination: _Pagination | None = None
+
+
+class _Categories(Struct):
+    data: list[Category] | None = None
+    """Nothing found is null in production."""
 
 
 _SUBSCRIPTIONS = "/eventsub/subscriptions"
@@ -164,6 +170,24 @@ class TwitchApi:
         except PlatformRefused as refused:
             if refused.status != 404:
                 raise
+
+    async def find_categories(self, token: str, wanted: str) -> list[Category]:
+        """Those whose name is like `wanted`, and the one with this id:
+        https://dev.twitch.tv/docs/api/reference/#search-categories, #get-games."""
+        params = [("query", wanted), ("first", "100")]
+        found = decoded(PLATFORM, await self._get("/search/categories", token, params), _Categories).data or []
+        if wanted.isdecimal():
+            found += decoded(PLATFORM, await self._get("/games", token, [("id", wanted)]), _Categories).data or []
+        return found
+
+    async def change_channel(
+        self, token: str, broadcaster_id: str, *, title: str | None, category_id: str | None
+    ) -> None:
+        """Change the channel of whom the token is of (`channel:manage:broadcast`); None: as it is:
+        https://dev.twitch.tv/docs/api/reference/#modify-channel-information."""
+        body = {"title": title, "game_id": category_id}
+        changed = {name: value for name, value in body.items() if value is not None}
+        await self._call("PATCH", "/channels", token, params=[("broadcaster_id", broadcaster_id)], json=changed)
 
     async def _get(self, path: str, token: str, params: list[tuple[str, str]] | None = None) -> Answer:
         """A GET of Helix, tried twice."""

@@ -39,6 +39,7 @@ class Helix:
             web.get("/helix/streams", self.told(self._streams)),
             web.get("/helix/channels", self.told(self._get_channels)),
             web.patch("/helix/channels", self.told(self._patch_channel)),
+            web.get("/helix/games", self.told(self._games)),
             web.get("/helix/search/categories", self.told(self._search_categories)),
             web.get("/helix/subscriptions", self.told(self._subscriptions)),
         ]
@@ -138,6 +139,10 @@ class Helix:
         data, pagination = answers.page(found, request)
         # Nothing found is null in production, and no empty list.
         return web.json_response({"data": data or None, "pagination": pagination})
+
+    async def _games(self, request: web.Request, _access: Access) -> web.Response:
+        wanted = request.query.getall("id", [])
+        return web.json_response({"data": [answers.category(one) for one in CATEGORIES if str(one.id) in wanted]})
 
     async def _subscriptions(self, request: web.Request, access: Access) -> web.Response:
         channel = self._own(access, request.query.get("broadcaster_id", ""), "channel:read:subscriptions")

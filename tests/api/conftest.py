@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.api.house import House, serving
+from tests.streamkit.platforms.conftest import world
+
+__all__ = ["house", "world"]
 
 
 @pytest.fixture

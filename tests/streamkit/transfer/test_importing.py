@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.intake import record_of as record_of_event
+from streamkit.log.events import record_of as record_of_event
 from schemas.control import DeadLettersDropped, DeadLettersRedriven, decode_control
 from schemas.dead_letter import decode_dead_letter, decode_head, letter_key
 from schemas.errors import LogUnavailable, RecordTooLarge, Stop
