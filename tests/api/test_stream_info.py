@@ -1,4 +1,4 @@
-"""`POST stream-info`: its body is checked in order, and no platform can be written to yet."""
+"""`POST stream-info`: key and body are checked in order; here no platform can be written to (test_changing.py)."""
 
 from __future__ import annotations
 
@@ -93,3 +93,13 @@ async def test_a_body_that_does_not_come(house: House, monkeypatch: pytest.Monke
 async def test_rate_headers_are_on_its_refusals() -> None:
     async with serving(House(), rate_limit=5) as house:
         assert (await post(house)).headers["RateLimit"].startswith('"client";r=9')
+
+
+@pytest.mark.parametrize("key", ["", " ", "x" * 256, "žluť"])
+async def test_a_key_that_is_none(house: House, key: str) -> None:
+    assert code(await post(house, CHANGE, **{"Idempotency-Key": key})) == (400, "invalid_parameter")
+
+
+@pytest.mark.parametrize("key", ["k", "x" * 255, "a key with spaces", "8e03978e-40d5-43e8-bc93-6894a57f9324"])
+async def test_a_good_key(house: House, key: str) -> None:
+    assert code(await post(house, CHANGE, **{"Idempotency-Key": key})) == (409, "no_connected_platform")
