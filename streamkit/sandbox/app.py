@@ -10,6 +10,7 @@ from aiohttp import web
 from streamkit.sandbox.cast import CATEGORIES, Channel
 from streamkit.sandbox.kick import Kick
 from streamkit.sandbox.page import page
+from streamkit.sandbox.requests import form_of
 from streamkit.sandbox.twitch import Twitch
 from streamkit.simulation.bodies import Person
 from streamkit.simulation.delivery import uuid_from
@@ -57,7 +58,7 @@ class Sandbox:
         if channel is None or act is None:
             known = ", ".join(self._acts(platform))
             return web.Response(status=404, text=f"There is /kick|twitch/<id>/<what>, with what one of: {known}.\n")
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        form = await form_of(request)
         try:
             act(channel, form)
         except ValueError as error:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from streamkit.sandbox.cast import Channel
 from streamkit.sandbox.grants import Grants
+from streamkit.sandbox.requests import form_of
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -46,9 +47,9 @@ class Consent:
 
     async def answered(self, request: web.Request) -> web.Response:
         """The person's click: back to the app with a code, or with `access_denied`. An old page is 400."""
-        form = await request.post()
-        asked = self._open.pop(str(form.get("request")), None)
-        channel = self._channels.get(str(form.get("person")))
+        form = await form_of(request)
+        asked = self._open.pop(form.get("request", ""), None)
+        channel = self._channels.get(form.get("person", ""))
         if asked is None or (channel is None and form.get("answer") == "allow"):
             return web.Response(status=400, text="This page was used already: go back to where you came from.")
         if channel is None or form.get("answer") != "allow":

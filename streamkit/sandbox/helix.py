@@ -12,7 +12,7 @@ from streamkit.sandbox import helix_answers as answers
 from streamkit.sandbox.cast import CATEGORIES, Category, Channel
 from streamkit.sandbox.grants import Access, Grants
 from streamkit.sandbox.helix_answers import RateLimit, Refused
-from streamkit.sandbox.twitch_oauth import token_of
+from streamkit.sandbox.requests import token_of
 
 Handler = Callable[[web.Request, Access], Awaitable[web.Response]]
 Patched = Callable[[Channel, str | None, Category | None], None]

@@ -14,7 +14,7 @@ from streamkit.sandbox.cast import CATEGORIES, Category, Channel
 from streamkit.sandbox.grants import Access, Clock, Grants
 from streamkit.sandbox.kick_answers import Refused, Told, ok
 from streamkit.sandbox.kick_events import KickEvents, LimitReached, shown
-from streamkit.sandbox.kick_oauth import bearer
+from streamkit.sandbox.requests import token_of
 from streamkit.simulation.signing import sandbox_kick_public_key
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -57,7 +57,7 @@ class KickHttp:
         ]
 
     def _access(self, request: web.Request) -> Access:
-        access = self._grants.access(bearer(request))
+        access = self._grants.access(token_of(request, "bearer"))
         if access is None:
             raise Refused(401, "Unauthorized")
         return access

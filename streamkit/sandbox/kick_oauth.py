@@ -11,6 +11,7 @@ from aiohttp import web
 from streamkit.sandbox.consent import Asked, Consent
 from streamkit.sandbox.grants import Grants, InvalidGrant, Issued, TokenRules
 from streamkit.sandbox.postman import is_on_this_machine
+from streamkit.sandbox.requests import form_of, token_of
 
 KICK_TOKENS = TokenRules(user_s=7200, rotates=True)
 
@@ -55,7 +56,7 @@ class KickOAuth:
         return self._consent.page(asked)
 
     async def _token(self, request: web.Request) -> web.Response:
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        form = await form_of(request)
         if request.content_type != "application/x-www-form-urlencoded":
             return _refused("invalid_request", "The body must be application/x-www-form-urlencoded")
         client = self._grants.client
@@ -89,7 +90,7 @@ class KickOAuth:
         return web.Response(text="OK")
 
     async def _introspect(self, request: web.Request) -> web.Response:
-        access = self._grants.access(bearer(request))
+        access = self._grants.access(token_of(request, "bearer"))
         if access is None:
             return web.json_response({"data": {}, "message": "Unauthorized"}, status=401)
         told = {
@@ -100,12 +101,6 @@ class KickOAuth:
             "exp": int(access.expires_at.timestamp()),
         }
         return web.json_response({"data": told, "message": "OK"})
-
-
-def bearer(request: web.Request) -> str:
-    """The token of `Authorization: Bearer …`; empty when there is none."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _told(issued: Issued) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from streamkit.sandbox.cast import Channel
 from streamkit.sandbox.consent import Asked, Consent
 from streamkit.sandbox.grants import Grants, InvalidGrant, Issued, TokenRules
 from streamkit.sandbox.postman import is_on_this_machine
+from streamkit.sandbox.requests import form_of, token_of
 
 TWITCH_TOKENS = TokenRules(user_s=14_124, rotates=False)
 
@@ -49,7 +50,7 @@ class TwitchOAuth:
         return self._consent.page(asked)
 
     async def _token(self, request: web.Request) -> web.Response:
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        form = await form_of(request)
         client = self._grants.client
         if "client_id" not in form:
             return _refused(400, "missing client id")
@@ -85,18 +86,12 @@ class TwitchOAuth:
         return web.json_response(told | {"expires_in": self._grants.expires_in_s(access)})
 
     async def _revoke(self, request: web.Request) -> web.Response:
-        form = await request.post()
+        form = await form_of(request)
         if form.get("client_id") != self._grants.client.id:
             return _refused(404, "client does not exist")
-        if not self._grants.revoke(str(form.get("token"))):
+        if not self._grants.revoke(form.get("token", "")):
             return _refused(400, "Invalid token")
         return web.Response()
-
-
-def token_of(request: web.Request, *schemes: str) -> str:
-    """The token of the Authorization header under one of the (lower-case) schemes; empty when there is none."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() in schemes else ""
 
 
 def _told(issued: Issued) -> dict[str, Any]:
