@@ -1,4 +1,4 @@
-"""The event log in Kafka: idempotent, acks=all, compressed. It and kafka_group.py import aiokafka.
+"""The event log in Kafka: idempotent, acks=all, compressed. What else imports aiokafka is beside it, kafka_*.py.
 
 Appends go down lanes (lanes.py) into one producer. Reads use consumers without a group, each at a position of its
 own: a read takes the idle one that stands where it wants to read, or a new one.
@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from schemas.control import LogCreated, encode_control
 from schemas.errors import LogClosed, LogUnavailable
+from streamkit.log.kafka_clients import start_client, stop_consumer, stop_producer
 from streamkit.log.kafka_topics import (
     MAX_MESSAGE_BYTES,
     NEW_EVENTS_PARTITIONS,
@@ -43,7 +44,6 @@ from streamkit.log.protocol import (
 
 _REQUEST_TIMEOUT_MS = 10_000
 _ANSWER_S = 2.0
-_STOP_S = 1.0
 _OPEN_S = 20.0
 _FETCH_BYTES = 8 << 20
 _MORE_FETCHES = 7
@@ -97,7 +97,7 @@ class KafkaLog:
             async with asyncio.timeout(_OPEN_S):
                 count = await _ensure_topics(bootstrap, partitions, dead_letter_max_bytes)
                 log = cls(bootstrap, count, append_timeout_s)
-                await _start(log._offsets)
+                await start_client(log._offsets)
                 log._log_id = await log._identity()
         except BaseException as error:
             if log is not None:
@@ -175,11 +175,11 @@ class KafkaLog:
         await self._lanes.close()
         busy = list(self._busy)
         idle = [cursor for cursors in self._idle.values() for cursor in cursors]
-        await asyncio.gather(*(cursor.consumer.stop() for cursor in busy + idle if cursor.is_started))
+        await asyncio.gather(*(stop_consumer(cursor.consumer) for cursor in busy + idle if cursor.is_started))
         await asyncio.gather(*(cursor.is_free.wait() for cursor in busy))
-        await self._offsets.stop()
+        await stop_consumer(self._offsets)
         if self._producer is not None:
-            await _stop_producer(self._producer[0])
+            await stop_producer(self._producer[0])
 
     # Appending
 
@@ -202,7 +202,7 @@ class KafkaLog:
             if not given_up.done():
                 given_up.set_result(None)
                 self._producer = None
-                await _stop_producer(producer)
+                await stop_producer(producer)
             raise
         if first < 0:  # a retry the broker had already taken, too long ago to say where
             raise KafkaError("the position was not told")
@@ -222,9 +222,9 @@ class KafkaLog:
                     request_timeout_ms=_REQUEST_TIMEOUT_MS,
                 )
                 try:
-                    await _start(producer)
+                    await start_client(producer)
                 except BaseException:
-                    await _stop_producer(producer)
+                    await stop_producer(producer)
                     raise
                 self._producer = producer, asyncio.get_running_loop().create_future()
             return self._producer
@@ -256,7 +256,7 @@ class KafkaLog:
         try:
             if not cursor.is_started:
                 async with asyncio.timeout(_ANSWER_S):
-                    await _start(cursor.consumer)
+                    await start_client(cursor.consumer)
                 cursor.is_started = True
                 self._check_open()
                 cursor.consumer.assign([tp])
@@ -270,7 +270,7 @@ class KafkaLog:
                 idle.append(cursor)
                 surplus = idle.pop(0) if len(idle) > _IDLE_CURSORS else None
             if surplus is not None:
-                await surplus.consumer.stop()
+                await stop_consumer(surplus.consumer)
             cursor.is_free.set()
 
     async def _fetch(
@@ -336,31 +336,6 @@ class KafkaLog:
 async def _take(consumer: AIOKafkaConsumer, tp: TopicPartition, limit: int, wait_s: float) -> list[Any]:
     found = await consumer.getmany(tp, timeout_ms=int(wait_s * 1000), max_records=limit)
     return found.get(tp, [])
-
-
-async def _start(client: Any) -> None:
-    """Start a consumer or producer. A cancellation waits for it, a second at most: aiokafka leaves a connection open
-    if it cuts in, unless that waits for the broker's first word, as it does when the broker hangs."""
-    starting = asyncio.ensure_future(client.start())
-    try:
-        await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        try:
-            await asyncio.wait({starting}, timeout=_STOP_S)
-        finally:  # also when cancelled once more
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
-        raise
-
-
-async def _stop_producer(producer: AIOKafkaProducer) -> None:
-    # Its stop() waits for every batch it holds, also for those that nobody waits for and no broker will ever take.
-    # These are the parts of it that end its tasks and connections.
-    producer._closed = True
-    with suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(_STOP_S):
-            await producer._sender.close()
-    await producer.client.close()
 
 
 async def _ensure_topics(bootstrap: str, partitions: int | None, dead_letter_max_bytes: int) -> int:

@@ -19,6 +19,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from schemas.errors import UNREADABLE
 from streamkit import telemetry
+from streamkit.log.kafka_clients import start_client, stop_consumer
 from streamkit.log.lease import SESSION_TIMEOUT_S, Lease, clock_s
 from streamkit.log.protocol import EVENTS
 from streamkit.log.shares import Share, share_out
@@ -98,7 +99,7 @@ class KafkaGroup:
             partition_assignment_strategy=[assignor],
         )
         try:
-            await consumer.start()
+            await start_client(consumer)
             self._consumer = consumer
             consumer.subscribe([EVENTS], listener=_Listener(self))
             async with asyncio.TaskGroup() as group:
@@ -109,7 +110,7 @@ class KafkaGroup:
         finally:
             self._consumer = None
             self._take(Share())
-            await _stop(consumer)
+            await stop_consumer(consumer, _LEAVE_S)  # leaves the group, so that the others need not wait
 
     async def _tick(self) -> None:
         while True:
@@ -165,17 +166,6 @@ class KafkaGroup:
         self._take(Share(self._generation(), frozenset(partitions)))
         self._prove_now.set()
         telemetry.info("partitions_owned", epoch=self.share.epoch, partitions=sorted(self.share.partitions))
-
-
-async def _stop(consumer: AIOKafkaConsumer) -> None:
-    """Leave the group, so that the others need not wait for the session to run out. A broker that hangs is not told."""
-    try:
-        async with asyncio.timeout(_LEAVE_S):
-            await consumer.stop()
-    except TimeoutError:  # what its stop() did not come to
-        if consumer._fetcher is not None:
-            await consumer._fetcher.close()
-        await consumer._client.close()
 
 
 class _Listener(ConsumerRebalanceListener):

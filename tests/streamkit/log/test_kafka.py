@@ -45,6 +45,37 @@ async def append_until_taken(log: KafkaLog, value: str) -> None:
             return
 
 
+async def test_a_reader_outlives_a_broker_that_is_away_for_some_seconds(
+    log: KafkaLog, kafka_broker: KafkaBroker
+) -> None:
+    """Stopping a consumer whose fetches wait to try again cancelled the reader, and nobody noticed."""
+    values: list[str] = []
+    away = asyncio.Event()
+
+    async def follow() -> None:
+        position, partition = 0, partition_of("7", 4)
+        while True:
+            try:
+                batch = await log.read(EVENTS, partition, position, wait_s=1.0)
+            except LogUnavailable:
+                away.set()
+                continue
+            values.extend(value.decode() for value in batch.values)
+            position = batch.next_position
+
+    following = asyncio.create_task(follow())
+    await append_until_taken(log, "before")
+    await until(lambda: values == ["before"])
+    kafka_broker.kill()
+    await until(lambda: following.done() or away.is_set())
+    await asyncio.to_thread(kafka_broker.restart)
+    await append_until_taken(log, "after")
+    await until(lambda: following.done() or "after" in values)
+    assert not following.done()
+    following.cancel()
+    await asyncio.wait([following])
+
+
 async def values_of(log: KafkaLog) -> list[str]:
     values: list[str] = []
     position, partition = 0, partition_of("7", 4)
