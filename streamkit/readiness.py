@@ -6,7 +6,7 @@ What may not live here: any judgement of a room's; each tells its own reasons.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from msgspec import convert
@@ -112,7 +112,7 @@ class Health:
 
 def _behind(progress: Progress) -> list[str]:
     return [
-        f"Partition {partition} is {one.lag_events} events behind the log: the oldest came {one.lag_s:.0f} s ago."
+        f"Partition {partition} is {one.lag_events} events behind the log: the oldest came {timedelta(seconds=round(one.lag_s))} ago."
         for partition, one in progress.partitions.items()
         if one.lag_s > BEHIND_S
     ]

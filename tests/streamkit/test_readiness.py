@@ -37,7 +37,7 @@ async def test_what_is_told_of_each_partition() -> None:
 @pytest.mark.parametrize(
     ("folding", "reason"),
     [
-        (Folding(61.0), "Partition 1 is 7 events behind the log: the oldest came 61 s ago."),
+        (Folding(61.0), "Partition 1 is 7 events behind the log: the oldest came 0:01:01 ago."),
         (Folding(0.0, away=True), "The log is away."),
     ],
 )
