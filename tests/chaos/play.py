@@ -69,6 +69,7 @@ def servers(folder: Path) -> Iterator[Servers]:
 async def play(plan: Plan, folder: Path, both: Servers) -> str:
     """Play the round in `folder`; a line about it. An AssertionError says what was lost, doubled or went back."""
     broker, redis = await both.get() if plan.kind == "kafka" else (None, None)
+    clock = asyncio.get_running_loop().time
     async with (
         Deployment(plan.kind, folder, broker, redis) as deployment,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_S)) as http,
@@ -81,13 +82,19 @@ async def play(plan: Plan, folder: Path, both: Servers) -> str:
         platforms = Platforms(http, lambda: deployment.url("ingest", drawn.randrange(2)), traffic, pause_s=PAUSE_S)
         watcher = Watcher(http, lambda: deployment.url("api"), reader.headers)
         async with _running(watcher):
+            began_s = clock()
             async with asyncio.TaskGroup() as group:
                 group.create_task(platforms.deliver(WORKERS))
                 for fault in plan.faults:
                     group.create_task(_strike(deployment, platforms, fault, len(traffic)))
+            answered_s = clock()
             await _settled(deployment, reader, user_id, folder, sent, plan.pushes)
+            settled_s = clock()
         assert not watcher.went_back, watcher.went_back
-    return f"{len(traffic)} requests, {platforms.retries} tried again, {watcher.reads} reads"
+    return (
+        f"{len(traffic)} requests in {answered_s - began_s:.1f} s, {platforms.retries} tried again; right "
+        f"{settled_s - answered_s:.1f} s later; {watcher.reads} reads"
+    )
 
 
 async def _strike(deployment: Deployment, platforms: Platforms, fault: Fault, requests: int) -> None:
