@@ -1,16 +1,17 @@
-"""A new user's way through the sandbox: settings, consent on both platforms, and what happens there shows in the API."""
+"""A new user's way through the sandbox: settings, consent on both platforms, and what happens there shows in the API, a change too."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from tests.fakes.platforms import KICK_STREAMER, TWITCH_STREAMER, consent
-from tests.program import Program, Reader, command
+from tests.program import API, Program, Reader, command
 
 DEADLINE_S = 30.0
 HAPPENINGS = ("live", "follow", "subscribe", "gift", "spend")
@@ -41,7 +42,7 @@ async def _until_subscribed(folder: Path) -> None:
                 return
 
 
-async def test_connect_subscribe_deliver(tmp_path: Path) -> None:
+async def test_connect_subscribe_deliver_and_change_the_stream(tmp_path: Path) -> None:
     port = _free_port()
     with Program(tmp_path, "sandbox", "--streamkit", f"http://127.0.0.1:{port}") as sandbox:
         async with aiohttp.ClientSession() as http:
@@ -56,19 +57,29 @@ async def test_connect_subscribe_deliver(tmp_path: Path) -> None:
                         await http.post(f"{sandbox.url}/{at}/{what}")
                     await http.post(f"{sandbox.url}/{at}/change", data={"title": "From the sandbox"})
                 issued = await asyncio.to_thread(command, tmp_path, "credentials", "issue", "--user-id", "1")
-                overview = await _until_all_is_in(Reader(http, up.url, issued))
+                reader = Reader(http, up.url, issued)
+                overview = await _until(reader, lambda told: told["events"]["total"] == 2 * (len(HAPPENINGS) + 1))
+                change = {"title": "By the API", "category": "minecraft"}
+                async with http.post(f"{up.url}{API}stream-info", json=change, headers=reader.headers) as answer:
+                    assert answer.status == 200, await answer.text()
+                    assert (await answer.json())["data"]["category"] == "Minecraft"
+                changed = await _until(reader, lambda told: _on_kick(told)["category_name"] == "Minecraft")
     assert overview["subscriptions"]["new"] == 2
     assert overview["subscriptions"]["gifted"] == 6
     assert overview["kicks"]["total_kicks"] == 100
     for platform in ("kick", "twitch"):
         shown = overview["stream_status"]["platforms"][platform]
         assert (shown["is_live"], shown["stream_title"]) == (True, "From the sandbox")
+    assert _on_kick(changed)["stream_title"] == "By the API"
+    assert changed["stream_status"]["platforms"]["twitch"]["stream_title"] == "From the sandbox"
 
 
-async def _until_all_is_in(reader: Reader) -> Any:
+def _on_kick(overview: Any) -> Any:
+    return overview["stream_status"]["platforms"]["kick"]
+
+
+async def _until(reader: Reader, holds: Callable[[Any], bool]) -> Any:
     async with asyncio.timeout(DEADLINE_S):
-        while True:
-            overview = await reader.get("overview")
-            if overview["events"]["total"] == 2 * (len(HAPPENINGS) + 1):
-                return overview
+        while not holds(overview := await reader.get("overview")):
             await asyncio.sleep(0.05)
+        return overview
