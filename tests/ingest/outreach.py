@@ -44,7 +44,7 @@ class Ingest:
 
     def subscriptions(self, callback: str | None = None, secret: bytes | None = None) -> Subscriptions:
         """Not running yet."""
-        leases = Leases(self._soft, "subscriptions", lease_s=1.0)
+        leases = Leases(self._soft, "subscriptions", lease_s=3.0)
         return Subscriptions(self.platforms, self.process.directory, leases, callback=callback, secret=secret)
 
     async def close(self) -> None:

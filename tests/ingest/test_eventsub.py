@@ -267,7 +267,7 @@ async def test_processes_share_broadcasters_and_one_takes_over_what_another_leav
     ingests = [Ingest(await world.process(soft=soft), world.log, soft) for soft in softs]
     try:
         await ingests[0].process.connect("twitch")
-        shared = [each.listeners(lease_s=1.0) for each in ingests]
+        shared = [each.listeners(lease_s=3.0) for each in ingests]
         tasks = [each.start(listeners.run()) for each, listeners in zip(ingests, shared, strict=True)]
         await until(lambda: sum(each.listening for each in shared) == 1)
         assert len(enabled(platforms)) == len(TWITCH_TYPES)

@@ -238,6 +238,7 @@ async def test_one_process_at_a_time_and_another_when_it_ends(
         for one in running:
             await one.first_pass(10.0)
         assert on_kick(platforms) == ALL_KICK
+        await until(lambda: any(one.leads for one in running))
         leader = next(index for index, one in enumerate(running) if one.leads)
         platforms.kick.events.subscriptions.clear()
         tasks[leader].cancel()
