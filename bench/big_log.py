@@ -56,13 +56,13 @@ def measure(scratch: Path, *, count: int, clients: int = BROADCASTERS) -> list[R
     deployment.env["STREAMKIT_INTERNAL_TOKEN"] = TOKEN
     path = deployment.data_dir / "log.sqlite"
     keys = Keys.derive(base64.b64decode(deployment.env["STREAMKIT_SECRET_KEY"]), None)
-    credentials = asyncio.run(_register(path, keys))
+    credentials = asyncio.run(register(path, keys))
     records = events(count, broadcasters=BROADCASTERS, viewers=50_000)
     memory: list[float] = []
     with server("streamkit", "up", "--port", "0", env=deployment.env) as up:
         for upto in (count // 10, count // 10, count - 2 * (count // 10)):
             asyncio.run(_append(path, itertools.islice(records, upto)))
-            _wait_folded(up.port)
+            wait_folded(up.port)
             memory.append(resident_mib(up.pid))
         seeds = _ask_all(up.port, credentials[:clients], SEED_PATHS)
         filtered = _ask_all(up.port, credentials[: min(clients, 200)], FILTERED)
@@ -77,7 +77,7 @@ def measure(scratch: Path, *, count: int, clients: int = BROADCASTERS) -> list[R
     ]
 
 
-async def _register(path: Path, keys: Keys) -> list[Mapping[str, str]]:
+async def register(path: Path, keys: Keys) -> list[Mapping[str, str]]:
     """A broadcaster and a client for each `user_id`; their credential headers."""
     now = datetime.now(UTC)
     records: list[Record] = []
@@ -124,7 +124,7 @@ async def _append(path: Path, records: itertools.islice[bytes]) -> None:
     await log.close()
 
 
-def _wait_folded(port: int) -> None:
+def wait_folded(port: int) -> None:
     """Until nothing is left to fold."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with Client(port) as client:

@@ -27,6 +27,16 @@ from streamkit.generations import Generations, tell
 from streamkit.log.protocol import EVENTS, EventLog
 from streamkit.rebuilding import RebuildFailed, Rebuilding, Share
 
+_PROGRAM = """
+import os
+os.nice(19)
+if hasattr(os, "SCHED_IDLE"):  # Linux
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+from projector.rebuild_worker import main
+main()
+"""
+"""It gives way from its first import on."""
+
 _GRACE_S = 3.0
 """For the batch under way, when a worker is told to end."""
 
@@ -167,7 +177,7 @@ class _Work:
 
 async def _start() -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-m", "projector.rebuild_worker")
+    command = (sys.executable, "-c", _PROGRAM)
     starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
     try:
         return await asyncio.shield(starting)

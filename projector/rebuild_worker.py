@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -31,7 +30,6 @@ from streamkit import telemetry
 from streamkit.log import open_log
 from streamkit.log.protocol import EVENTS, EventLog
 
-NICENESS = 19
 NEAR = 2_000
 """Events. A file that is no further behind the log's end is as good as there: the live fold does the rest."""
 PATIENCE_S = 30.0
@@ -155,7 +153,6 @@ def _tell(done: Done) -> None:
 def main() -> None:
     """The program. Ctrl-C is for whoever ordered it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICENESS)
     telemetry.configure_logs()
     asyncio.run(run())
 
