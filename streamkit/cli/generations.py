@@ -140,7 +140,11 @@ def _compare_command(open_stock: OpenStock) -> click.Command:
         found = run(work, as_json=as_json)
         emit(msgspec.to_builtins(found), _told(found), as_json=as_json)
         if not found.equal:
-            fail(f"Generations {a} and {b} differ in {found.rows} rows.", EXIT_NOT_DONE, as_json=False)
+            fail(
+                f"Generations {a} and {b} differ in {found.rows} row{'' if found.rows == 1 else 's'}.",
+                EXIT_NOT_DONE,
+                as_json=False,
+            )
 
     return compare
 
