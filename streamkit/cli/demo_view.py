@@ -22,7 +22,7 @@ from streamkit.simulation.totals import totals
 API = "/api/public/v2"
 LINE_EVERY_S = 2.0
 _FEWEST_ROWS = 3
-_ROWS_BESIDE_LISTS = 24
+_ROWS_BESIDE_LISTS = 25
 """Of the pulse, the table, the curl line, and the frame of the lists."""
 
 
@@ -116,7 +116,9 @@ class DemoView:
             curl = Text(
                 self._curl.replace(" http", " \\\n  http"), overflow="fold"
             )  # two lines: one is cut at 80 columns
-            self._live.update(Group(self._pulse(sent), _table(numbers), *lists, curl), refresh=True)
+            self._live.update(
+                Group(self._pulse(sent), _table(numbers, _watching(self.overview)), *lists, curl), refresh=True
+            )
         elif last is self.agrees or not last:
             self._line(sent, numbers, last=last)
 
@@ -162,11 +164,18 @@ def _numbers(expected: Any, overview: Any) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def _table(numbers: list[tuple[str, Any, Any]]) -> Table:
+def _watching(overview: Any) -> str:
+    """How many watch, as last polled from the platforms."""
+    platforms = overview["stream_status"]["platforms"]
+    return ", ".join(f"{name} {_shown(shown.get('viewer_count'))}" for name, shown in platforms.items())
+
+
+def _table(numbers: list[tuple[str, Any, Any]], watching: str) -> Table:
     table = Table("", "by the deliveries", "by the API", title="GET /api/public/v2/overview", title_justify="left")
     for name, told, shown in numbers:
         style = "green" if told == shown else "yellow"
         table.add_row(name, _shown(told), Text(_shown(shown), style=style))
+    table.add_row("watching (polled)", "", watching)
     return table
 
 
