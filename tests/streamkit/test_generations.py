@@ -59,7 +59,12 @@ def test_what_means_nothing_changes_nothing(event: ControlEvent) -> None:
 
 def test_what_was_dropped_is_not_promoted_and_not_gone_back_to() -> None:
     generations = told(started(2), promoted(2), dropped(1), promoted(1))
-    assert (generations.live, generations.before, generations.find(1), generations.dropped) == (2, None, None, frozenset({1}))
+    assert (generations.live, generations.before, generations.find(1), generations.dropped) == (
+        2,
+        None,
+        None,
+        frozenset({1}),
+    )
 
 
 @pytest.mark.parametrize(("kept", "gone"), [(1, [1, 2, 3]), (2, [1, 3]), (3, [3]), (9, [3])])
