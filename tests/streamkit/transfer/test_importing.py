@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from streamkit.log.events import record_of as record_of_event
 from schemas.control import DeadLettersDropped, DeadLettersRedriven, decode_control
 from schemas.dead_letter import decode_dead_letter, decode_head, letter_key
 from schemas.errors import LogUnavailable, RecordTooLarge, Stop
 from schemas.event import encode_event
+from streamkit.log.events import record_of as record_of_event
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import (
     CONTROL,
