@@ -15,7 +15,7 @@ from functools import partial
 import duckdb
 import msgspec
 
-from projector.database import Database
+from projector.database import Database, FileInUse
 from projector.fold import Folded, PositionMoved, SettlingFailed, digest_of, fold, read_last, read_position
 from projector.poison import PartitionStopped, Records, Run, dead_letter
 from projector.session import ENVIRONMENT
@@ -32,6 +32,8 @@ READ_WAIT_S = 5.0
 LONGEST_PAUSE_S = 0.04
 PAUSE_FOR_WORK = 3.0
 LONGEST_BACKOFF_S = 5.0
+PATIENCE_S = 10.0
+_LOOK_S = 0.1
 
 _received = msgspec.json.Decoder(msgspec.defstruct("_Received", [("received_at", AwareTime)]))
 
@@ -66,8 +68,17 @@ class PartitionFold:
         return self.file.partition
 
     async def open(self) -> None:
-        """Open the file, or an empty one when the log is not the one it was folded from. Raises FileInUse."""
-        await self.file.open()
+        """Open the file, or an empty one when the log is not the one it was folded from. Raises FileInUse when it is held
+        for longer than a command looks at it."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                await self.file.open()
+                break
+            except FileInUse:
+                if time.monotonic() > deadline_s:
+                    raise
+            await asyncio.sleep(_LOOK_S)
         if not await self._is_of_this_past():
             await self.file.set_aside("the log is not the one it was folded from")
         self.position = await self.file.write(read_position)

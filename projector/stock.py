@@ -57,11 +57,23 @@ class Files:
     async def look(self, *, digests: bool) -> dict[int, Stored]:
         """What there is of each generation that stands."""
         answered = await self._answered(digests=digests)
+        opens = bool(answered) or not await asyncio.to_thread(self._is_held)
         return {
-            one.id: await asyncio.to_thread(self._look, one.id, answered, digests) for one in self.generations.standing
+            one.id: await asyncio.to_thread(self._look, one.id, answered, opens, digests)
+            for one in self.generations.standing
         }
 
-    def _look(self, generation: int, answered: dict[int, Answering], digests: bool) -> Stored:
+    def _is_held(self) -> bool:
+        """Whether a projector runs in the data folder. One that tells nothing is starting: no file is taken from it."""
+        if not self._plan.data_dir.exists():
+            return False
+        try:
+            with folder_held(self._plan.data_dir):
+                return False
+        except FileInUse:
+            return True
+
+    def _look(self, generation: int, answered: dict[int, Answering], opens: bool, digests: bool) -> Stored:
         here = self._shelf.partitions(generation)
         own = {p: one for p, one in answered.items() if one.generation == generation}
         positions, texts = {str(p): one.position for p, one in own.items()}, {}
@@ -71,7 +83,7 @@ class Files:
         state = "whole" if here else "elsewhere"
         if self._shelf.building(generation) is not None and not self.generations.was_promoted(generation):
             state = "building" if self._shelf.is_held(generation) else "interrupted"
-        for partition in here if state != "building" else ():
+        for partition in here if opens and state != "building" else ():
             if partition in own:
                 continue
             session = self._open(generation, partition)
