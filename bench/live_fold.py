@@ -169,6 +169,7 @@ class Profiled(Session):
 
     def __init__(self, path: Path) -> None:
         self.session = open_file(path, log_id="bench", partition=0)
+        self.filter = self.session.filter
         self.seconds: dict[str, float] = defaultdict(float)
 
     def execute(self, sql: str, parameters: Any = None) -> duckdb.DuckDBPyConnection:

@@ -28,7 +28,7 @@ from streamkit import telemetry
 
 T = TypeVar("T")
 
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 """Rises when the tables of projector/ itself change: every file is then folded anew."""
 
 _SETTINGS = (
@@ -36,7 +36,7 @@ _SETTINGS = (
     "SET threads = 1",
     "SET memory_limit = '384MB'",
     "SET preserve_insertion_order = true",
-    "SET checkpoint_threshold = '32MB'",
+    "SET checkpoint_threshold = '64MB'",
     "SET disabled_compression_methods = 'dict_fsst'",  # slow to write, and to read a few rows of
 )
 

@@ -119,6 +119,8 @@ def fold(
     the file does not stand at `start`, SettlingFailed; the file is then as it was.
     """
     heads = staging.read_heads(positions, values)
+    if len(positions) < seen.LARGE:
+        seen.load(session, start)
     settled, settles_to = settled_before(start), settled_before(next_position)
     duplicates = 0
     with _moving(session, start, next_position, last_of(positions, values)):

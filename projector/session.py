@@ -6,6 +6,8 @@ from typing import Any
 
 import duckdb
 
+from projector.seen_filter import Filter
+
 ENVIRONMENT = (
     duckdb.IOException,
     duckdb.TransactionException,  # a COMMIT that finds the disk full
@@ -21,11 +23,12 @@ KEPT = 2000
 
 
 class Session:
-    """Wraps a connection; used by one thread at a time."""
+    """Wraps a connection; used by one thread at a time. `filter` belongs to whoever folds by it."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self._parsed: dict[str, duckdb.Statement] = {}
+        self.filter = Filter()
 
     def execute(self, sql: str, parameters: Any = None) -> duckdb.DuckDBPyConnection:
         """Run one statement, kept in parsed form: for texts that come again. Fetch from what is returned."""

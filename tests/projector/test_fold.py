@@ -62,7 +62,7 @@ def test_a_fold_that_was_killed_before_the_commit_is_done_anew(tmp_path: Path) -
     path = tmp_path / "a.duckdb"
     with fold([gift(1)], path=path) as folded:
         folded.session.execute("BEGIN")
-        folded.session.execute("INSERT INTO seen VALUES (0, 1, 'x')")
+        folded.session.execute("INSERT INTO seen VALUES (1, 0, 1, 'x')")
         folded.session.execute("UPDATE fold_position SET position = 2")
     with Folded(path) as again:
         assert again.position == 1

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
+from projector.seen_filter import Filter
 from schemas.event import Event
 from schemas.kinds import KicksGifted
-from tests.harness import fold
+from tests.harness import Folded, fold
 from tests.projector.events import USER, event
 
 
@@ -40,6 +42,38 @@ def test_however_far_apart(tmp_path: Path) -> None:
         folded.more([gift(2, "first"), gift(4, "other", "key"), gift(8, "new")])
         assert folded.ask(USER, "kicks_summary")[0].total_kicks == 9
         assert folded.commits[-1].duplicates == 2
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_however_far_back_past_what_is_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    monkeypatch.setattr("projector.seen.NEWEST", 3)
+    monkeypatch.setattr("projector.seen.LOADED_AT_ONCE", 12)
+    folded = Folded(tmp_path / "a.duckdb")
+    rng, log = random.Random(1), [gift(1, f"{number}", f"key {number}") for number in range(400)]
+    for begin in range(0, 400, 10):
+        known = log[: begin or 1]
+        repeated = [rng.choice(known), gift(2, f"other {begin}", rng.choice(known).natural_key)] if begin else []
+        folded.more([*log[begin : begin + 10], *repeated])
+        assert folded.commits[-1].duplicates == len(repeated)
+        if restarts and begin % 100 == 0:
+            folded.close()
+            folded = Folded(tmp_path / "a.duckdb")
+    assert folded.session.filter.loaded > (300 if not restarts else 100)
+    assert folded.ask(USER, "kicks_summary")[0].total_kicks == 400
+    folded.close()
+
+
+def test_a_filter_has_what_it_was_given_and_little_else() -> None:
+    rng = random.Random(1)
+    given, others = ([rng.getrandbits(64) for _ in range(50_000)] for _ in range(2))
+    known = Filter(first_slots=1 << 12)
+    assert known.may_have(given) == []
+    known.add(given)
+    known.add(given[:1000])
+    assert set(known.may_have(given)) == set(range(50_000))
+    assert len(known.may_have(others)) < 50
 
 
 def test_equal_hashes_of_different_keys_are_no_duplicates(tmp_path: Path) -> None:
