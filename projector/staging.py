@@ -26,7 +26,7 @@ _COLUMNS = """(
     message VARCHAR, amount BIGINT, gift_count BIGINT, months BIGINT, cumulative_months BIGINT, expires_at TIMESTAMPTZ,
     giftees STRUCT(id VARCHAR, name VARCHAR)[], is_live BOOLEAN, stream_id VARCHAR, started_at TIMESTAMPTZ,
     title VARCHAR, category_name VARCHAR, complete BOOLEAN, subscribers STRUCT(id VARCHAR, name VARCHAR)[],
-    first_word VARCHAR, by_broadcaster BOOLEAN, first_party VARCHAR
+    first_word VARCHAR, by_broadcaster BOOLEAN, viewer_count BIGINT, first_party VARCHAR
 )"""
 """In the order of `_SHAPE`. `actor_*` null: anonymous, or nobody. `first_party`: the data of a first-party event, as JSON:
 there are many kinds of them, and few events."""
@@ -102,6 +102,10 @@ class _Status(Struct, frozen=True, gc=False):
     started_at: datetime | None = None
 
 
+class _Seen(_Status, frozen=True, gc=False):
+    viewer_count: Annotated[int, Meta(ge=0, le=MAX_QUANTITY)] | None = None
+
+
 def _event_with(data: type[Struct]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("_Event", [("data", data)]))
 
@@ -113,6 +117,7 @@ _measured = {
     "channel.subscription.renewal": _event_with(_Renewal),
     "channel.subscription.snapshot": _event_with(_Snapshot),
     "livestream.status.updated": _event_with(_Status),
+    "livestream.snapshot": _event_with(_Seen),
     **{kind: _event_with(data) for kind, data in FIRST_PARTY_STRUCTS.items()},
 }
 """The kinds of which SQL computes with more than text. It takes what does not fit for null, and what is out of bounds
@@ -165,7 +170,7 @@ _SHAPE = """{
 "cumulative_months": "BIGINT", "expires_at": "TIMESTAMPTZ", "giftees": [{"id": "VARCHAR", "name": "VARCHAR"}],
 "is_live": "BOOLEAN", "stream_id": "VARCHAR", "started_at": "TIMESTAMPTZ", "title": "VARCHAR",
 "category_name": "VARCHAR", "complete": "BOOLEAN", "subscribers": [{"id": "VARCHAR", "name": "VARCHAR"}],
-"first_word": "VARCHAR", "by_broadcaster": "BOOLEAN"}}"""
+"first_word": "VARCHAR", "by_broadcaster": "BOOLEAN", "viewer_count": "BIGINT"}}"""
 
 _INSERT = f"""
 INSERT INTO {{table}}

@@ -186,6 +186,20 @@ class LivestreamMetadata(_Data, frozen=True):
     content_labels: tuple[str, ...] = ()
 
 
+class LivestreamSnapshot(_Data, frozen=True):
+    """`livestream.snapshot` (internal): what a poll saw of a channel at its start (`occurred_at`).
+
+    A stream is told apart as in `livestream.status.updated`; what is not live names none. `title`, `category_name`: None
+    is not told. `viewer_count`: of a live stream."""
+
+    is_live: bool
+    stream_id: str | None = None
+    started_at: datetime | None = None
+    title: str | None = None
+    category_name: str | None = None
+    viewer_count: int | None = None
+
+
 class Banned(_Data, frozen=True):
     """`moderation.banned`. The actor is the moderator; `duration_s` None is permanent."""
 
@@ -258,6 +272,7 @@ KIND_STRUCTS: dict[str, type[Struct]] = {
     "channel.reward.redemption.updated": RedemptionUpdated,
     "livestream.status.updated": LivestreamStatus,
     "livestream.metadata.updated": LivestreamMetadata,
+    "livestream.snapshot": LivestreamSnapshot,
     "moderation.banned": Banned,
     "moderation.unbanned": Unbanned,
     "channel.raided": Raided,
@@ -285,6 +300,7 @@ KindData = (
     | RedemptionUpdated
     | LivestreamStatus
     | LivestreamMetadata
+    | LivestreamSnapshot
     | Banned
     | Unbanned
     | Raided
@@ -305,6 +321,7 @@ UNSTORED_KINDS = frozenset(
     {
         "channel.subscription.gift_received",
         "channel.subscription.snapshot",
+        "livestream.snapshot",
         "platform.subscription.revoked",
         "stream_info.requested",
         "stream_info.applied",

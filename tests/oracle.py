@@ -66,9 +66,8 @@ class Oracle:
             state = self.numbers(user_id).stream(platform)
             answer[platform] = {"is_live": state.is_live}
             if state.is_live:
-                # viewer counts come from live polls, of which there is no event yet
                 answer[platform] |= {
-                    "viewer_count": None,
+                    "viewer_count": state.viewers,
                     "stream_title": state.title,
                     "category_name": state.category,
                 }

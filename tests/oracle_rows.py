@@ -20,6 +20,7 @@ from schemas.kinds import (
     Cheered,
     KicksGifted,
     LivestreamMetadata,
+    LivestreamSnapshot,
     LivestreamStatus,
     SubscriptionEnded,
     SubscriptionGiftReceived,
@@ -31,18 +32,22 @@ from schemas.kinds import (
 from tests.oracle_coins import SOURCES, earned, rules
 from tests.oracle_log import Log, ViewerKey, name_of, place
 
-NOT_STORED = ("channel.subscription.gift_received", "channel.subscription.snapshot")
-NOT_STORED_PREFIX = "platform."
+NOT_STORED = ("channel.subscription.gift_received", "channel.subscription.snapshot", "livestream.snapshot")
+NOT_STORED_PREFIXES = ("platform.", "stream_info.")
 
+
+GRACE = timedelta(seconds=90)
+"""Reading: a poll's word gives way to what was told up to so long before it; its titles count as so much older."""
 
 Naming = tuple[datetime, str, str]
 """A name told: (occurred_at, event_id, name)."""
 
 
 class StreamState(NamedTuple):
-    """One platform's stream; `title` and `category` are the newest known, live or not."""
+    """One platform's stream; `title` and `category` are the newest known, live or not; `viewers` of this stream."""
 
     is_live: bool
+    viewers: int | None
     title: str | None
     category: str | None
 
@@ -108,26 +113,36 @@ class Numbers:
     def stream(self, platform: str) -> StreamState:
         """The stream of one platform, connected or not."""
         told: dict[Any, tuple[datetime, str]] = {}  # stream → when it started, and the event that told so
-        ended: set[Any] = set()
+        ended: dict[Any, datetime] = {}
         nameless_ends: list[datetime] = []
+        seen: dict[Any, tuple[datetime, str, int | None]] = {}  # stream → the last poll that found it live, its viewers
+        unseen: list[datetime] = []
         titles: list[tuple[datetime, str, str | None]] = []
         categories: list[tuple[datetime, str, str | None]] = []
         for event in self._events():
             if event.platform != platform:
                 continue
             match event.data:
-                case LivestreamStatus() as status:
+                case LivestreamStatus() | LivestreamSnapshot() as status:
                     stream = status.stream_id if platform == "twitch" else status.started_at
+                    is_poll = isinstance(status, LivestreamSnapshot)
                     if status.is_live:
                         # Reading: a stream told to start twice under one id started at the earlier time.
                         start = (status.started_at or event.occurred_at, event.event_id)
                         told[stream] = min(start, told.get(stream, start))
+                    elif isinstance(status, LivestreamSnapshot):
+                        unseen.append(event.occurred_at)
                     elif stream is not None:
-                        ended.add(stream)
+                        ended[stream] = max(event.occurred_at, ended.get(stream, event.occurred_at))
                     elif platform == "twitch":
                         nameless_ends.append(event.occurred_at)
+                    if isinstance(status, LivestreamSnapshot) and status.is_live:
+                        poll = (event.occurred_at, event.event_id, status.viewer_count)
+                        seen[stream] = max(poll, seen.get(stream, poll), key=lambda one: one[:2])
                     if status.title is not None:
-                        titles.append((event.occurred_at, event.event_id, status.title))
+                        titles.append((event.occurred_at - GRACE * is_poll, event.event_id, status.title))
+                    if isinstance(status, LivestreamSnapshot) and status.category_name is not None:
+                        categories.append((event.occurred_at - GRACE, event.event_id, status.category_name))
                 case LivestreamMetadata() as metadata:
                     # Reading: a full snapshot also without a title, which makes the title null.
                     titles.append((event.occurred_at, event.event_id, metadata.title))
@@ -135,10 +150,17 @@ class Numbers:
         for end in nameless_ends:
             before = [stream for stream, (started_at, _) in told.items() if started_at < end]
             if before:
-                ended.add(max(before, key=lambda stream: told[stream]))
-        # Reading: of two streams with one start the greater event_id (of the first telling) is the newer.
-        is_live = bool(told) and max(told, key=lambda stream: told[stream]) not in ended
-        return StreamState(is_live, _newest(titles), _newest(categories))
+                last = max(before, key=lambda stream: told[stream])
+                ended[last] = max(end, ended.get(last, end))
+        viewers, is_live = None, False
+        if told:
+            # Reading: of two streams with one start the greater event_id (of the first telling) is the newer.
+            current = max(told, key=lambda stream: told[stream])
+            polled_at, _, viewers = seen.get(current, (None, "", None))
+            is_live = current not in ended or (polled_at is not None and polled_at - ended[current] > GRACE)
+            last_live = max(told[current][0], polled_at or told[current][0])
+            is_live = is_live and all(poll_at - last_live <= GRACE for poll_at in unseen)
+        return StreamState(is_live, viewers if is_live else None, _newest(titles), _newest(categories))
 
     # ------------------------------------------------------------------ subscriptions
 
@@ -352,7 +374,7 @@ def _expiry(event: Event) -> datetime | None:
 
 
 def _is_stored(event: Event) -> bool:
-    return event.type not in NOT_STORED and not event.type.startswith(NOT_STORED_PREFIX)
+    return event.type not in NOT_STORED and not event.type.startswith(NOT_STORED_PREFIXES)
 
 
 def _message(event: Event) -> str | None:

@@ -26,6 +26,7 @@ from schemas.kinds import (
     KicksGifted,
     KindData,
     LivestreamMetadata,
+    LivestreamSnapshot,
     LivestreamStatus,
     PlatformSubscriptionRevoked,
     Raided,
@@ -76,7 +77,9 @@ _COINS = (
     *("channel.followed", "channel.subscription.new", "channel.subscription.renewal", "channel.subscription.gifts"),
     *("kicks.gifted", "channel.cheered", "coins.adjusted", "gamble.played"),
 )
+_STREAMS = (*3 * ("livestream.status.updated", "livestream.snapshot"), "livestream.metadata.updated")
 _THEMES = (
+    _STREAMS,
     _FROM_PLATFORMS,
     _FROM_PLATFORMS,
     _FROM_PLATFORMS + _FIRST_PARTY,
@@ -103,6 +106,7 @@ _NOBODY = (
     "stream_info.failed",
     "livestream.status.updated",
     "livestream.metadata.updated",
+    "livestream.snapshot",
     "channel.subscription.snapshot",
 )
 
@@ -201,6 +205,8 @@ def _data(hand: Hand, kind: str, platform: PlatformName, occurred_at: datetime, 
             return BitsUsed(amount=7, use="power_up", power_up="gigantify_an_emote", message=hand.pick(TEXTS))
         case "livestream.status.updated":
             return _status(hand, occurred_at, kick=kick)
+        case "livestream.snapshot":
+            return _poll(hand, kick=kick)
         case "livestream.metadata.updated":
             return LivestreamMetadata(title=hand.pick((None, "T1", "T2")), category_name=hand.pick((None, "C1", "C2")))
         case "channel.reward.redemption.updated":
@@ -244,3 +250,17 @@ def _status(hand: Hand, occurred_at: datetime, *, kick: bool) -> LivestreamStatu
         stream_id = hand.pick(("41", "42", "43"))
         return LivestreamStatus(is_live=True, stream_id=stream_id, stream_type="live", started_at=occurred_at)
     return LivestreamStatus(is_live=False, stream_id=hand.pick((None, None, None, "41")))
+
+
+def _poll(hand: Hand, *, kick: bool) -> LivestreamSnapshot:
+    title, category_name = hand.pick((None, "P1")), hand.pick((None, "C1", "C3"))
+    if not hand.chance(2):
+        return LivestreamSnapshot(is_live=False, title=title, category_name=category_name)
+    return LivestreamSnapshot(
+        is_live=True,
+        stream_id=None if kick else hand.pick(("41", "42", "43")),
+        started_at=hand.time(),
+        title=title,
+        category_name=category_name,
+        viewer_count=hand.pick((None, 0, 7, 900)),
+    )

@@ -27,6 +27,7 @@ SPANS = (
     timedelta(0),
     timedelta(seconds=59, microseconds=999_999),
     timedelta(minutes=1),
+    timedelta(seconds=90),
     timedelta(minutes=10),
     timedelta(days=1),
     timedelta(days=29),

@@ -56,7 +56,7 @@ def _page(rows: Rows, ask: Parameters, time: int, tie: int) -> Rows:
 
 def _stream_status(numbers: Numbers, _: Parameters) -> Rows:
     states = [(platform, numbers.stream(platform)) for platform in PLATFORMS]
-    return [(platform, s.is_live, None, s.title, s.category) for platform, s in states if any(s)]
+    return [(platform, *s) for platform, s in states if any(s)]
 
 
 def _subscription_totals(numbers: Numbers, _: Parameters) -> Rows:

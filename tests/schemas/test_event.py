@@ -138,7 +138,11 @@ def test_what_is_stored() -> None:
     assert [kind for kind in KINDS if not is_stored(kind)] == [
         "channel.subscription.gift_received",
         "channel.subscription.snapshot",
+        "livestream.snapshot",
         "platform.subscription.revoked",
+        "stream_info.requested",
+        "stream_info.applied",
+        "stream_info.failed",
     ]
 
 

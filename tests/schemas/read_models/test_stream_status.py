@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from schemas.event import Event
-from schemas.kinds import LivestreamMetadata, LivestreamStatus
+from schemas.kinds import LivestreamMetadata, LivestreamSnapshot, LivestreamStatus
 from tests.projector.events import T0, event
 from tests.schemas.read_models.conftest import Ask
 
@@ -70,3 +70,45 @@ def test_the_newest_title_and_category_survive_the_end(asked: Ask) -> None:
 def test_metadata_without_a_category_takes_it_away(asked: Ask) -> None:
     log = [metadata("a", "Chess", 0), metadata("b", None, 1)]
     assert asked(log, "stream_status") == [("kick", False, None, "b", None)]
+
+
+def poll(started: float | None, at: float, viewers: int | None = None, title: str | None = None) -> Event:
+    if started is None:
+        return event(LivestreamSnapshot(is_live=False), None, at=at)
+    started_at = T0 + timedelta(seconds=started)
+    data = LivestreamSnapshot(is_live=True, started_at=started_at, viewer_count=viewers, title=title)
+    return event(data, None, at=at)
+
+
+def test_viewers_are_those_that_the_newest_poll_of_this_stream_saw(asked: Ask) -> None:
+    log = [kick(True, 0, 0), poll(0, 120, 20), poll(0, 60, 10)]
+    assert asked(log, "stream_status") == [("kick", True, 20, None, None)]
+    assert asked([*log, kick(False, 0, 200)], "stream_status") == [("kick", False, None, None, None)]
+    assert asked([*log, kick(False, 0, 200), kick(True, 300, 300)], "stream_status") == [
+        ("kick", True, None, None, None)
+    ]
+
+
+def test_a_poll_tells_of_a_stream_whose_start_was_lost(asked: Ask) -> None:
+    assert asked([poll(0, 60, 5, "a")], "stream_status") == [("kick", True, 5, "a", None)]
+
+
+def test_a_poll_soon_after_an_end_is_behind_and_a_later_one_reopens(asked: Ask) -> None:
+    log = [kick(True, 0, 0), kick(False, 0, 100)]
+    assert live(asked, *log, poll(0, 190)) == {"kick": False}
+    assert live(asked, *log, poll(0, 190.001)) == {"kick": True}
+    assert live(asked, *log, poll(0, 200), kick(False, 0, 150)) == {"kick": False}
+
+
+def test_a_poll_that_finds_nothing_ends_what_nobody_says_is_live_any_more(asked: Ask) -> None:
+    log = [kick(True, 0, 0), poll(0, 60), poll(None, 120)]
+    assert live(asked, *log) == {"kick": True}, "one poll that finds nothing may be wrong"
+    assert live(asked, *log, poll(None, 180)) == {"kick": False}
+    assert live(asked, *log, poll(None, 180), poll(0, 240)) == {"kick": True}
+    assert live(asked, *log, poll(None, 180), kick(True, 170, 170)) == {"kick": True}
+
+
+def test_a_title_of_a_poll_gives_way_to_one_told_shortly_before(asked: Ask) -> None:
+    log = [metadata("told", "Chess", 100), poll(0, 150, title="old")]
+    assert asked(log, "stream_status") == [("kick", True, None, "told", "Chess")]
+    assert asked([*log, poll(0, 210, title="newer")], "stream_status") == [("kick", True, None, "newer", "Chess")]
