@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import big_log, cached_get, intake, live_fold, visible
+from bench import big_log, cached_get, intake, live_fold, rebuild, visible
 from bench.report import Row, print_rows, ratio_row
 
 QUICK = os.environ.get("BENCH_QUICK") == "1"
@@ -27,6 +27,7 @@ def main() -> None:
         scratch = Path(folder)
         rows += intake.measure(scratch, seconds=1.0 if QUICK else 6.0)
         rows += _live_fold(scratch)
+        rows += rebuild.measure(scratch, count=100_000 if QUICK else 10_000_000)
         cached = cached_get.measure(2.0 if QUICK else 12.0)
         rows.append(ratio_row("cached GET", "requests/s", cached.cached_per_s, cached.baseline_per_s, 0.6))
         rows += visible.measure(scratch, seconds=4.0 if QUICK else 12.0)
