@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import tzinfo
 
@@ -68,6 +68,8 @@ class IngestRoom:
         )
         self._first_party = FirstParty(self.intake, directory, front, timezone=timezone)
         self._connect = connect
+        self.complaints: list[Callable[[], list[str]]] = []
+        """Of what runs beside the room, for `readiness`."""
 
     def add_routes(self, app: web.Application) -> None:
         """Register the room's addresses."""
@@ -113,7 +115,7 @@ class IngestRoom:
             )
         if self.letters.dropped:
             reasons.append(f"{self.letters.dropped} deliveries went over the limits of the dead letters.")
-        return reasons
+        return [*reasons, *(reason for complaint in self.complaints for reason in complaint())]
 
 
 def _waiting(spool: Spooled) -> str:

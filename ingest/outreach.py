@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from ingest.app import IngestRoom
 from ingest.eventsub import Listeners
-from ingest.intake import Intake
 from ingest.subscriptions import Subscriptions
 from streamkit.leases import Leases
 from streamkit.lifecycle import Watch
@@ -20,8 +20,8 @@ from streamkit.platforms.upkeep import Upkeep
 _FIRST_PASS_S = 10.0
 
 
-def start_outreach(stack: AsyncExitStack, watch: Watch, parts: Parts, intake: Intake) -> None:
-    """Start the tasks, to end with `stack`."""
+def start_outreach(stack: AsyncExitStack, watch: Watch, parts: Parts, room: IngestRoom) -> None:
+    """Start the tasks, to end with `stack`; the room tells what they complain of."""
     platforms = parts.platforms
     watch.start(stack, "upkeep of tokens", Upkeep(platforms.tokens, platforms.twitch, parts.soft).run())
     settings, tokens = parts.settings, platforms.tokens
@@ -35,9 +35,10 @@ def start_outreach(stack: AsyncExitStack, watch: Watch, parts: Parts, intake: In
         callback=twitch_callback(settings) if webhooks else None,
         secret=settings.twitch_webhook_secret,
     )
+    room.complaints.append(subscriptions.readiness)
     watch.start(stack, "subscriptions", subscriptions.run())
     if tokens.configured("twitch") and not webhooks:
-        listeners = Listeners(settings.twitch_eventsub_ws_url, platforms, intake, Leases(parts.soft, "eventsub"))
+        listeners = Listeners(settings.twitch_eventsub_ws_url, platforms, room.intake, Leases(parts.soft, "eventsub"))
         watch.start(stack, "eventsub", _listen(subscriptions, listeners))
 
 

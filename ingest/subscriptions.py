@@ -46,6 +46,7 @@ AT_ONCE = 5
 """Requests to one platform at the same time."""
 
 _WORK = "subscriptions"
+_TOLD = 5
 
 T = TypeVar("T")
 
@@ -73,6 +74,13 @@ class Subscriptions:
         self._interested_in = self._interest()
         directory.on_change(self._look)
         platforms.tokens.on_change(self._look)
+
+    def readiness(self) -> list[str]:
+        """What a platform will not subscribe to, a sentence each; empty when all is well."""
+        return [
+            f"{wanted.platform.capitalize()} refuses to subscribe to {wanted.type} of {wanted.broadcaster_id}: {problem}."
+            for wanted, problem in sorted(self._problems.items())[:_TOLD]
+        ]
 
     def problems(self) -> Mapping[Wanted, str]:
         """What a platform refused in the last pass, in its words."""
@@ -211,6 +219,7 @@ class Subscriptions:
     async def _twitch(self) -> None:
         twitch, connections = self._platforms.twitch, self._platforms.tokens.connections().values()
         listed = await by_app(self._platforms, "twitch", twitch.eventsub_subscriptions)
+        listed = [one for one in listed if one.method == "webhook"]  # sockets are their listeners' business
         wanted = [
             each
             for connection in connections
@@ -254,7 +263,7 @@ async def ensure_on_session(platforms: Platforms, user_id: int, session_id: str)
     if connection is None:
         raise NotConnected(f"Broadcaster {user_id} was disconnected from Twitch meanwhile.")
     wanted = wanted_on_twitch(connection.platform_id, connection.scopes, webhooks=False)
-    to_do = plan(wanted, listed, session_id, utc_now())
+    to_do = plan(wanted, [one for one in listed if one.method == "websocket"], session_id, utc_now())
     transport = {"method": "websocket", "session_id": session_id}
     problems = await carry_out_on_twitch(
         to_do,

@@ -112,7 +112,7 @@ async def _ingest(stack: AsyncExitStack, parts: Parts, watch: Watch) -> IngestRo
     stack.push_async_callback(room.close)
     watch.start(stack, "drain of the spool", room.drain())
     watch.start(stack, "count of dead letters", room.letters.count())
-    start_outreach(stack, watch, parts, room.intake)
+    start_outreach(stack, watch, parts, room)
     return room
 
 

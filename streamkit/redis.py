@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -209,6 +210,7 @@ class Shared(InProcess):
         self._wake = asyncio.Event()
         self._skip_until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
+        self._commands: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Connect (a server that is away is tried again in the background) and start the background tasks."""
@@ -252,29 +254,36 @@ class Shared(InProcess):
 
     async def acquire(self, name: str, ttl_s: float) -> bool:
         """By Redis; True while it is away."""
-        if not self.connected:
-            return True
-        with suppress(*_FAILURES):
-            async with asyncio.timeout(_SERVER_S):
-                taken = await self._client.set(self._lock(name), self._sender, nx=True, px=int(ttl_s * 1000))
-                return bool(taken)
-        return True
+        taking = partial(self._client.set, self._lock(name), self._sender, nx=True, px=int(ttl_s * 1000))
+        return bool(await self._told(taking, away=True))
 
     async def release(self, name: str) -> None:
         """In Redis; while it is away the lock runs out by itself."""
-        if self.connected:
-            with suppress(*_FAILURES):
-                async with asyncio.timeout(_SERVER_S):
-                    await self._client.eval(_RELEASE, 1, self._lock(name), self._sender)
+        await self._told(partial(self._client.eval, _RELEASE, 1, self._lock(name), self._sender))
 
     async def script(self, source: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
         """From Redis, within a second."""
-        if self.connected:
-            with suppress(*_FAILURES):
-                async with asyncio.timeout(_SERVER_S):
-                    names = [f"{self._prefix}:{key}" for key in keys]
-                    return await self._client.eval(source, len(names), *names, *arguments)
-        return None
+        names = (f"{self._prefix}:{key}" for key in keys)
+        return await self._told(partial(self._client.eval, source, len(keys), *names, *arguments))
+
+    async def _told(self, ask: Callable[[], Any], *, away: Any = None) -> Any:
+        """The answer within a second, else `away`. In a task, since the client loses cancellations (see `close`)."""
+        if not self.connected:
+            return away
+        task: asyncio.Task[Any] = asyncio.ensure_future(ask())
+        self._commands.add(task)
+        task.add_done_callback(self._command_ended)
+        try:
+            await asyncio.wait([task], timeout=_SERVER_S)
+            well = task.done() and not task.cancelled() and task.exception() is None
+            return task.result() if well else away
+        finally:
+            task.cancel()
+
+    def _command_ended(self, task: asyncio.Task[Any]) -> None:
+        self._commands.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            telemetry.warn("soft_state_command_failed", error=type(task.exception()).__name__)
 
     def _tell(self, note: _Note) -> None:
         if self.connected:
@@ -286,7 +295,7 @@ class Shared(InProcess):
         # One cancellation is not enough: the client sends through asyncio.wait_for, which before Python 3.12 loses
         # a cancellation that comes just when the sending is done, and the task goes on to listen for good.
         for _ in range(_CANCELS):
-            running = [task for task in self._tasks if not task.done()]
+            running = [task for task in (*self._tasks, *self._commands) if not task.done()]
             if not running:
                 break
             for task in running:

@@ -117,6 +117,8 @@ async def test_one_type_over_its_limit_does_not_keep_the_others_out(
     assert on_kick(platforms) == ALL_KICK - Counter(["chat.message.sent"])
     ((wanted, problem),) = subscriptions.problems().items()
     assert (wanted.type, problem) == ("chat.message.sent", "event subscription limit reached")
+    (told,) = subscriptions.readiness()
+    assert told.startswith("Kick refuses to subscribe to chat.message.sent of ")
 
 
 async def test_an_error_of_one_item_is_its_problem(subscriptions: Subscriptions, platforms: Platforms) -> None:
