@@ -1,10 +1,10 @@
 """Soft state: which deliveries are known, what the projector changed, what clients spent of their rate, which process is
 at work on something. This is the one file that imports redis.
 
-Losing it loses speed and nothing else: without Redis each process remembers what it has seen itself (the fold drops
-every duplicate anyway), changes made known elsewhere arrive by the projector's read port, and each process limits a
-client's rate for itself, and work that a lock would have kept apart is done twice. So nothing here ever
-raises to a caller or makes one wait longer than 50 ms (for a lock: 1 s). Keys and channel carry the log's id: another log sees nothing.
+Losing it loses speed and nothing else: without Redis each process remembers what it has seen itself (the fold drops every
+duplicate anyway), changes made known elsewhere arrive by the projector's read port, each process limits a client's rate
+for itself, and work that a lock would have kept apart is done twice. So nothing here ever raises to a caller or makes one
+wait longer than 50 ms (for a lock: 1 s). Keys and channel carry the log's id: another log sees nothing.
 What may not live here: anything that has to be true.
 """
 
