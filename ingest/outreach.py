@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 from ingest.app import IngestRoom
 from ingest.eventsub import Listeners
+from ingest.polls import Polls, start_polls
 from ingest.subscriptions import Subscriptions
 from streamkit.leases import Leases
 from streamkit.lifecycle import Watch
@@ -37,6 +38,7 @@ def start_outreach(stack: AsyncExitStack, watch: Watch, parts: Parts, room: Inge
     )
     room.complaints.append(subscriptions.readiness)
     watch.start(stack, "subscriptions", subscriptions.run())
+    start_polls(stack, watch, Polls(platforms, parts.directory, parts.log), parts.directory, tokens, parts.soft)
     if tokens.configured("twitch") and not webhooks:
         listeners = Listeners(settings.twitch_eventsub_ws_url, platforms, room.intake, Leases(parts.soft, "eventsub"))
         watch.start(stack, "eventsub", _listen(subscriptions, listeners))

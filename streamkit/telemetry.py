@@ -116,6 +116,12 @@ SUBSCRIPTIONS_CHANGED = Counter(
     ("platform", "change"),
     registry=REGISTRY,
 )
+POLLS_FAILED = Counter(
+    "streamkit_polls_failed",
+    "Looks at channels or lists of subscribers that the platform or the log did not let come to their end",
+    ("platform",),
+    registry=REGISTRY,
+)
 SUBSCRIPTIONS_REFUSED = Gauge(
     "streamkit_subscriptions_refused",
     "Event subscriptions that the platform refused in the last pass of this process",

@@ -18,6 +18,7 @@ from schemas.errors import PlatformRefused
 from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, error_code, grant_of, refusal
 from streamkit.platforms.categories import Category
 from streamkit.platforms.http import Answer, Outgoing
+from streamkit.platforms.observed import Observed
 from streamkit.platforms.subscriptions import Listed, Wanted, time_of
 from streamkit.settings import Settings
 
@@ -66,6 +67,26 @@ class _Categories(Struct):
     data: list[_Category]
 
 
+class _Stream(Struct):
+    is_live: bool = False
+    viewer_count: int = 0
+    start_time: str | None = None
+
+
+class _Channel(Struct):
+    broadcaster_user_id: int
+    stream_title: str = ""
+    stream: _Stream | None = None
+    category: _Category | None = None
+    active_subscribers_count: int | None = None
+    active_gifted_subscribers_count: int | None = None
+
+
+class _Channels(Struct):
+    data: list[_Channel]
+
+
+MOST_CHANNELS = 50
 _SHORTEST_NAME = 3
 _SUBSCRIPTIONS = "/public/v1/events/subscriptions"
 _DELETE_AT_ONCE = 50
@@ -167,6 +188,13 @@ class KickApi:
                 if refused.status != 404:
                     raise
 
+    async def channels(self, token: str, ids: Sequence[str]) -> dict[str, Observed]:
+        """Channels by broadcaster id, up to MOST_CHANNELS; one that Kick does not know is not among them. Any token will
+        do: https://docs.kick.com/apis/channels."""
+        params = [("broadcaster_user_id", id_) for id_ in ids]
+        found = decoded(PLATFORM, await self._get("/public/v1/channels", token, params), _Channels).data
+        return {str(one.broadcaster_user_id): _observed(one) for one in found}
+
     async def find_categories(self, token: str, wanted: str) -> list[Category]:
         """Those whose name has `wanted` in it, and the one with this id: https://docs.kick.com/apis/categories."""
         asked = [("name", wanted)] if len(wanted) >= _SHORTEST_NAME else []
@@ -225,6 +253,19 @@ class KickApi:
         code = error_code(answer)
         is_grant = answer.status in (400, 401) and code is not None and code not in _CLIENT_ERRORS
         raise refusal(PLATFORM, answer, GrantRefused if is_grant else PlatformRefused)
+
+
+def _observed(channel: _Channel) -> Observed:
+    stream = channel.stream or _Stream()
+    return Observed(
+        is_live=stream.is_live,
+        started_at=time_of(stream.start_time) if stream.is_live else None,
+        title=channel.stream_title or None,
+        category_name=channel.category.name or None if channel.category is not None else None,
+        viewer_count=max(0, stream.viewer_count) if stream.is_live else None,
+        subscribers=channel.active_subscribers_count,
+        gifted=channel.active_gifted_subscribers_count,
+    )
 
 
 def _challenge(verifier: str) -> str:

@@ -7,15 +7,18 @@ here: whose token it is and when to renew it (tokens.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from msgspec import Struct
 
 from schemas.errors import PlatformRefused
+from schemas.kinds import Viewer
 from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, grant_of, refusal
 from streamkit.platforms.categories import Category
 from streamkit.platforms.http import Answer, Outgoing
+from streamkit.platforms.observed import Observed, Subscribers
 from streamkit.platforms.subscriptions import Listed, Wanted, condition_of, time_of
 from streamkit.settings import Settings
 
@@ -71,6 +74,30 @@ class _Categories(Struct):
     """Nothing found is null in production."""
 
 
+class _Stream(Struct):
+    id: str
+    user_id: str
+    title: str = ""
+    game_name: str = ""
+    viewer_count: int = 0
+    started_at: str | None = None
+
+
+class _Streams(Struct):
+    data: list[_Stream] | None = None
+
+
+class _Subscriber(Struct):
+    user_id: str
+    user_name: str
+
+
+class _Subscribers(Struct):
+    data: list[_Subscriber] | None = None
+    pagination: _Pagination | None = None
+
+
+MOST_STREAMS = 100
 _SUBSCRIPTIONS = "/eventsub/subscriptions"
 _PAGES = 500
 
@@ -170,6 +197,40 @@ class TwitchApi:
         except PlatformRefused as refused:
             if refused.status != 404:
                 raise
+
+    async def streams(self, token: str, ids: Sequence[str]) -> dict[str, Observed]:
+        """Channels by broadcaster id, up to MOST_STREAMS; of one that is not live no more than that:
+        https://dev.twitch.tv/docs/api/reference/#get-streams."""
+        params = [("first", str(MOST_STREAMS)), *(("user_id", id_) for id_ in ids)]
+        found = decoded(PLATFORM, await self._get("/streams", token, params), _Streams).data or []
+        live = {
+            one.user_id: Observed(
+                is_live=True,
+                stream_id=one.id,
+                started_at=time_of(one.started_at),
+                title=one.title or None,
+                category_name=one.game_name or None,
+                viewer_count=max(0, one.viewer_count),
+            )
+            for one in found
+        }
+        return dict.fromkeys(ids, Observed(is_live=False)) | live
+
+    async def subscribers(self, token: str, broadcaster_id: str) -> Subscribers:
+        """All of a broadcaster's, with a token of theirs (`channel:read:subscriptions`):
+        https://dev.twitch.tv/docs/api/reference/#get-broadcaster-subscriptions. They are not their own."""
+        found: dict[str, Viewer] = {}
+        params = [("broadcaster_id", broadcaster_id), ("first", "100")]
+        cursor: str | None = ""
+        for _ in range(_PAGES):
+            asked = [*params, *([("after", cursor)] if cursor else [])]
+            page = decoded(PLATFORM, await self._get("/subscriptions", token, asked), _Subscribers)
+            found |= {one.user_id: Viewer(one.user_id, one.user_name) for one in page.data or ()}
+            cursor = page.pagination.cursor if page.pagination and page.data else None
+            if not cursor:
+                break
+        found.pop(broadcaster_id, None)
+        return Subscribers(tuple(found.values()), complete=not cursor)
 
     async def find_categories(self, token: str, wanted: str) -> list[Category]:
         """Those whose name is like `wanted`, and the one with this id:
