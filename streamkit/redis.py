@@ -254,12 +254,12 @@ class Shared(InProcess):
 
     async def acquire(self, name: str, ttl_s: float) -> bool:
         """By Redis; True while it is away."""
-        taking = partial(self._client.set, self._lock(name), self._sender, nx=True, px=int(ttl_s * 1000))
+        taking = partial(self._client.set, f"{self._prefix}:lock:{name}", self._sender, nx=True, px=int(ttl_s * 1000))
         return bool(await self._told(taking, away=True))
 
     async def release(self, name: str) -> None:
         """In Redis; while it is away the lock runs out by itself."""
-        await self._told(partial(self._client.eval, _RELEASE, 1, self._lock(name), self._sender))
+        await self.script(_RELEASE, [f"lock:{name}"], [self._sender])
 
     async def script(self, source: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
         """From Redis, within a second."""
@@ -396,6 +396,3 @@ class Shared(InProcess):
 
     def _key(self, event_id: str) -> str:
         return f"{self._prefix}:known:{event_id}"
-
-    def _lock(self, name: str) -> str:
-        return f"{self._prefix}:lock:{name}"
