@@ -148,7 +148,7 @@ class Subscriptions:
     async def make_so(self) -> bool:
         """One pass; whether both platforms could be asked, and neither said that it is too much at a time (429)."""
         self._problems, self._too_much = {}, False
-        done = [await self._on("kick", self._kick), await self._on("twitch", self._twitch)]
+        done = [await self._on("twitch", self._twitch), await self._on("kick", self._kick)]  # listeners wait for Twitch
         for platform in ("kick", "twitch"):
             count = sum(wanted.platform == platform for wanted in self._problems)
             telemetry.SUBSCRIPTIONS_REFUSED.labels(platform).set(count)
