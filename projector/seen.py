@@ -17,7 +17,7 @@ CREATE TABLE seen (position BIGINT, space UTINYINT, hash UBIGINT, key VARCHAR);
 """
 """`space` 0: event ids, 1: natural keys. In the order of their positions, so that a look behind one reads a few blocks."""
 
-NEWEST = 131_072
+NEWEST = 262_144
 """Positions whose keys are not in the filter yet: repetitions come soon, and what is in the filter is slow to look up."""
 LOADED_AT_ONCE = 65_536
 """Positions whose keys a batch takes into the filter at most, so that none waits long after a start."""
