@@ -6,7 +6,7 @@ A room's modules are imported when its command runs, so that the small commands 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from streamkit.cli.common import command_settings, json_option, run_program
 from streamkit.cli.credentials import credentials
 from streamkit.cli.dead_letters import dead_letters
 from streamkit.cli.demo import demo_command
+from streamkit.cli.drift import Reads, drift_command
 from streamkit.cli.generations import generations_commands
 from streamkit.cli.log import log
 from streamkit.cli.rebuild import Told, rebuild_command
@@ -176,6 +177,7 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
 
     async def start(stack: AsyncExitStack) -> str:
         from projector.answering import add_generations_route
+        from projector.read_port import add_routes
 
         parts = await open_parts(stack, settings, keys, watch, takes_deliveries=True)
         projector, _, behind = await _projector(stack, parts, watch)
@@ -184,6 +186,7 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
         app = web.Application()
         api.add_routes(app)
         ingest.add_routes(app)
+        add_routes(app, projector, parts.token)
         add_generations_route(app, projector, parts.token)
         reasons = (account_reasons(parts), soft_reasons(parts.soft), ingest.readiness, api.readiness, behind)
         health = Health(*reasons, ingest=ingest, projector=projector)
@@ -337,6 +340,12 @@ def _verification() -> Check:
     return check
 
 
+def _reads(urls: Sequence[str], token: str, log: EventLog) -> Reads:
+    from api.remote import RemoteReadModels
+
+    return RemoteReadModels(urls, token, partitions=log.partitions(EVENTS), log_id=log.log_id)
+
+
 log.add_command(export_command(_parquet_sink))
 log.add_command(import_command(_parquet_source))
 cli.add_command(rebuild_command(_rebuild, _stock))
@@ -352,6 +361,7 @@ for _command in (
     dead_letters,
     status,
     verify_command(_verification),
+    drift_command(_reads),
     simulate,
     subscriptions,
     sandbox,

@@ -17,6 +17,7 @@ from schemas.event import utc_now
 from streamkit.cli.common import Failure, emit, json_option, opened_log, run, table
 from streamkit.directory import Directory
 from streamkit.keys import keys_of
+from streamkit.log.protocol import EventLog
 from streamkit.platforms.connections import Connection
 from streamkit.platforms.kick import KickApi
 from streamkit.platforms.parts import configured_platforms, outgoing_of
@@ -62,8 +63,11 @@ class Row(Struct, frozen=True):
     problem: str | None
 
 
-class _Asked(Struct, frozen=True):
+class Asked(Struct, frozen=True):
+    """The log, who is connected, and both platforms."""
+
     settings: Settings
+    log: EventLog
     directory: Directory
     tokens: Tokens
     kick: KickApi
@@ -92,7 +96,7 @@ def list_subscriptions(as_json: bool) -> None:
     """
 
     async def work(settings: Settings) -> list[Row]:
-        async with _asked(settings) as asked:
+        async with asking(settings) as asked:
             rows = []
             if asked.tokens.configured("kick"):
                 rows += await _kick(asked)
@@ -118,7 +122,8 @@ def list_subscriptions(as_json: bool) -> None:
 
 
 @asynccontextmanager
-async def _asked(settings: Settings) -> AsyncIterator[_Asked]:
+async def asking(settings: Settings) -> AsyncIterator[Asked]:
+    """Open them for one command. Failure: no platform has an app."""
     from streamkit.redis import open_soft_state
 
     configured = configured_platforms(settings)
@@ -138,25 +143,25 @@ async def _asked(settings: Settings) -> AsyncIterator[_Asked]:
         tokens = Tokens(vault, directory, soft, keys, kick=kick, twitch=twitch, configured=configured)
         stack.push_async_callback(tokens.close)
         await tokens.start()
-        yield _Asked(settings, directory, tokens, kick, twitch)
+        yield Asked(settings, log, directory, tokens, kick, twitch)
 
 
-async def _kick(asked: _Asked) -> list[Row]:
-    token = await _told("Kick", asked.tokens.app_token("kick"))
+async def _kick(asked: Asked) -> list[Row]:
+    token = await told_by("Kick", asked.tokens.app_token("kick"))
     rows: list[Row] = []
     for broadcaster in asked.directory.broadcasters():
         identity = broadcaster.platforms.get("kick")
         if identity is not None:
-            listed = await _told("Kick", asked.kick.event_subscriptions(token, identity.id))
+            listed = await told_by("Kick", asked.kick.event_subscriptions(token, identity.id))
             rows += _rows(asked, wanted_on_kick(identity.id), listed, "", {})
     return rows
 
 
-async def _twitch(asked: _Asked) -> list[Row]:
+async def _twitch(asked: Asked) -> list[Row]:
     webhooks = twitch_uses_webhooks(asked.settings)
     connections = [each for each in asked.tokens.connections().values() if each.platform == "twitch"]
-    token = await _told("Twitch", asked.tokens.app_token("twitch"))
-    listed = await _told("Twitch", asked.twitch.eventsub_subscriptions(token))
+    token = await told_by("Twitch", asked.tokens.app_token("twitch"))
+    listed = await told_by("Twitch", asked.twitch.eventsub_subscriptions(token))
     callback = twitch_callback(asked.settings) if webhooks else "none"
     wanted: list[Wanted] = []
     problems: dict[Wanted, str] = {}
@@ -173,12 +178,12 @@ async def _twitch(asked: _Asked) -> list[Row]:
 
 
 async def _sessions(
-    asked: _Asked, connection: Connection, wanted: Collection[Wanted], problems: Mapping[Wanted, str]
+    asked: Asked, connection: Connection, wanted: Collection[Wanted], problems: Mapping[Wanted, str]
 ) -> list[Row]:
     """What a broadcaster's websocket carries: of sessions the one that has most is the one that stands."""
     try:
         token = await asked.tokens.user_token(connection.user_id, "twitch")
-        listed = await _told("Twitch", asked.twitch.eventsub_subscriptions(token))
+        listed = await told_by("Twitch", asked.twitch.eventsub_subscriptions(token))
     except NotConnected as lost:
         return _rows(asked, wanted, [], "", dict.fromkeys(wanted, str(lost)))
     alive = [one for one in listed if one.status == "enabled"]
@@ -196,7 +201,7 @@ def _lacking(connection: Connection, *, webhooks: bool) -> dict[Wanted, str]:
 
 
 def _rows(
-    asked: _Asked, wanted: Collection[Wanted], listed: list[Listed], place: str, problems: Mapping[Wanted, str]
+    asked: Asked, wanted: Collection[Wanted], listed: list[Listed], place: str, problems: Mapping[Wanted, str]
 ) -> list[Row]:
     to_do = plan(wanted, listed, place, utc_now())
     kept = {one.id for one in to_do.keep.values()}
@@ -215,7 +220,7 @@ def _rows(
 
 
 def _row(
-    asked: _Asked,
+    asked: Asked,
     wanted: Wanted,
     status: str,
     transport: str,
@@ -238,9 +243,9 @@ def _row(
     )
 
 
-async def _told(platform: str, asking: Awaitable[T]) -> T:
+async def told_by(platform: str, asking: Awaitable[T]) -> T:
     """The platform's answer. Raises Retry (exit 3) for one that does not come, or that refuses everything."""
     try:
         return await asking
     except PlatformRefused as refused:
-        raise Retry(f"{platform} refuses to tell its subscriptions ({refused.status}: {refused.message}).") from None
+        raise Retry(f"{platform} refuses to tell it ({refused.status}: {refused.message}).") from None
