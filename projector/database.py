@@ -31,6 +31,9 @@ T = TypeVar("T")
 FOLD_VERSION = 3
 """Rises when the tables of projector/ itself change: every file is then folded anew."""
 
+READERS = 2
+"""Threads that answer from a file."""
+
 _SETTINGS = (
     "SET TimeZone = 'UTC'",
     "SET threads = 1",
@@ -142,7 +145,7 @@ class Database:
 
     `models` are those it is folded by, and `is_current` says whether they are of the build's versions, once it is open."""
 
-    def __init__(self, path: Path, *, log_id: str, partition: int, readers: int = 2) -> None:
+    def __init__(self, path: Path, *, log_id: str, partition: int, readers: int = READERS) -> None:
         self.path = path
         self.partition = partition
         self.models: Sequence[ReadModel] = READ_MODELS

@@ -176,6 +176,7 @@ class Succession:
             await other.open()
             other.start()
             await other.reach(self.projector.positions()[partition])
+            await self.projector.reads.rehearse(partition, other.file)
             await self.projector.switch(partition, other)
         finally:
             if self.projector.served().get(partition) is not other.file:

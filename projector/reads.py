@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,11 +14,14 @@ from typing import Any
 import duckdb
 
 from projector.answers import answer
-from projector.database import Database
+from projector.database import READERS, Database
 from schemas.errors import Retry
 from streamkit import telemetry
 from streamkit.log.protocol import partition_of
 from streamkit.reads import Answer, Change, Question
+
+REHEARSED = 12
+"""Questions of a partition that are remembered."""
 
 RENEWED_IN_S = 30
 """How long whoever asks what an older file cannot answer is told to wait."""
@@ -34,6 +39,7 @@ class Reads:
         self._positions: dict[int, int] = {}
         self._waiters: dict[int, list[_Waiter]] = {}
         self._order = itertools.count()
+        self._lately: dict[int, deque[tuple[int, Sequence[Question]]]] = {}
 
     async def ask(
         self, user_id: int, questions: Sequence[Question], *, min_position: int = 0, wait_s: float = 0.0
@@ -50,6 +56,7 @@ class Reads:
         file = self._files.get(partition)  # looked up only now: while it waited, another may have taken its place
         if file is None:
             raise Retry(f"Partition {partition} is served here no more; ask again.")
+        self._lately[partition].append((user_id, questions))
         with telemetry.READ_SECONDS.time():
             position, rows = await self._answer(file, user_id, questions)
         return Answer(partition=partition, position=position, rows=rows)
@@ -86,6 +93,14 @@ class Reads:
         that they began on."""
         self._files[partition] = file
         self._waiters.setdefault(partition, [])
+        self._lately.setdefault(partition, deque(maxlen=REHEARSED))
+
+    async def rehearse(self, partition: int, file: Database) -> None:
+        """Ask `file` what the partition was asked lately, so that the first questions after it has taken the other one's place
+        do not wait for its statements to be parsed and its tables to be read."""
+        for user_id, questions in list(self._lately.get(partition, ())):
+            with contextlib.suppress(Retry, duckdb.Error):
+                await asyncio.gather(*(self._answer(file, user_id, questions) for _ in range(READERS)))
 
     def forget(self, partition: int) -> None:
         """Answer for the partition no more: whoever waits gets Retry at once. Idempotent."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -127,27 +128,34 @@ async def _until_stdin_ends(stdin: asyncio.StreamReader, stop: asyncio.Event) ->
 
 async def run() -> None:
     """Read the order, do it, tell."""
-    loop = asyncio.get_running_loop()
+    loop, tell = asyncio.get_running_loop(), _Told()
     stdin = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     order = msgspec.json.decode(await stdin.readline(), type=Order)
     stop = asyncio.Event()
     ending = asyncio.create_task(_until_stdin_ends(stdin, stop))
     try:
-        await work(order, stop, _tell)
+        await work(order, stop, tell)
     except (StreamkitError, PartitionStopped, SettlingFailed) as error:
-        _tell(Done(0, 0, error=str(error)))
+        tell(Done(0, 0, error=str(error)))
     except (duckdb.Error, OSError) as error:
         telemetry.error("rebuild_failed", partition=order.partition, exc_info=True)
-        _tell(Done(0, 0, error=f"Partition {order.partition}: {type(error).__name__}; is there room on the disk?"))
+        tell(Done(0, 0, error=f"Partition {order.partition}: {type(error).__name__}; is there room on the disk?"))
     finally:
         ending.cancel()
         transport.close()
 
 
-def _tell(done: Done) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody reads any more: stdin has ended, too
-        print(msgspec.json.encode(done).decode(), flush=True)
+class _Told:
+    """The lines for whoever ordered. What anything else writes on stdout goes to stderr from now on."""
+
+    def __init__(self) -> None:
+        self._out = os.dup(1)
+        os.dup2(2, 1)
+
+    def __call__(self, done: Done) -> None:
+        with contextlib.suppress(BrokenPipeError):  # nobody reads any more: stdin has ended, too
+            os.write(self._out, msgspec.json.encode(done) + b"\n")  # short: a pipe takes it whole
 
 
 def main() -> None:
