@@ -21,9 +21,10 @@ def share_partitions(
     watch: Watch,
     projector: Projector,
     settings: Settings,
+    name: str,
     ready: Callable[[], Awaitable[None]],
 ) -> tuple[Tenure, Callable[[], list[str]]]:
-    """Join the group of the log's projectors until the stack closes; `projector` owns nothing yet. Gives back by what
+    """Join the group of the log's projectors as `name` until the stack closes; `projector` owns nothing yet. Gives back by what
     right it answers, and what is not as it should be. Returns at once: partitions come as the group gives them, once
     `ready` returns, which is when the operators' commands up to now are known."""
     from streamkit.log.kafka_group import KafkaGroup
@@ -32,6 +33,7 @@ def share_partitions(
     group = KafkaGroup(
         settings.log_url.removeprefix("kafka://"),
         GROUP + projector.log_id,
+        name,
         positions=projector.positions,
         changed=ownership.shared,
     )

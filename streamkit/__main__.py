@@ -127,7 +127,7 @@ async def _projector(
     from projector.succeeding import keep_current, projector_of
     from projector.wanted import Wanted
 
-    stack.enter_context(folder_held(parts.settings.data_dir))
+    name = stack.enter_context(folder_held(parts.settings.data_dir))
     commands = Commands(parts.log, parts.copy)
     projector, succession = projector_of(commands, parts.log, parts.settings, () if shares else None)
     stack.push_async_callback(projector.close)
@@ -135,7 +135,7 @@ async def _projector(
     tenure: Tenure = Sole()
     reasons: Callable[[], list[str]] = list
     if shares:
-        tenure, reasons = share_partitions(stack, watch, projector, parts.settings, commands.ready)
+        tenure, reasons = share_partitions(stack, watch, projector, parts.settings, name, commands.ready)
     wanted = Wanted(projector, parts.settings.snapshot_dir, tenure)
     stack.push_async_callback(wanted.close)
     commands.on(SnapshotWanted, wanted.on_wanted)

@@ -159,7 +159,10 @@ async def test_readyz_of_the_projector_tells_how_far_it_is(deployment: Deploymen
     async with aiohttp.ClientSession() as http:
         platforms = Platforms(http, lambda: deployment.ingest.url, sent)
         await platforms.deliver()
-        told = await eventually(readiness(http, deployment.projector), lambda told: told["lag_events"] == 0)
+        told = await eventually(
+            readiness(http, deployment.projector),
+            lambda told: told["status"] == "ready" and told["lag_events"] == 0,
+        )
         assert told["status"] == "ready"
         assert told["rooms"] == ["projector"]
         assert told["positions"] == told["ends"]

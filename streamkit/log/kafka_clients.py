@@ -4,7 +4,7 @@ behind, or takes the caller along. Its own start() and stop() do both."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -39,9 +39,8 @@ async def stop_consumer(consumer: AIOKafkaConsumer, within_s: float | None = Non
         return
     fetcher = consumer._fetcher
     if fetcher is not None:
-        for fetch in fetcher._pending_tasks:
-            fetch.cancel()
-        await asyncio.gather(*fetcher._pending_tasks, return_exceptions=True)
+        await _end([fetcher._fetch_task])  # it begins the others
+        await _end(fetcher._pending_tasks)
         fetcher._pending_tasks.clear()
         await _outcome(fetcher.close(), within_s)
     await consumer._client.close()
@@ -57,6 +56,13 @@ async def stop_producer(producer: AIOKafkaProducer) -> None:
         async with asyncio.timeout(STOP_S):
             await producer._sender.close()
     await producer.client.close()
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _outcome(work: Coroutine[Any, Any, None], within_s: float | None) -> BaseException | None:

@@ -37,13 +37,15 @@ _share = msgspec.json.Decoder(Share)
 
 
 class KafkaGroup:
-    """One member, and its Tenure. `run` joins and stays; `positions` are what is committed, by partition owned; `changed` is called
+    """One member, and its Tenure. One that is killed and started again under the same `name` (no two have it at once) is the
+    same member to the broker, which gives it back at once what it owned. `run` joins and stays; `positions` are what is committed, by partition owned; `changed` is called
     on the event loop with each new share, and must not block."""
 
     def __init__(
         self,
         bootstrap: str,
         group_id: str,
+        name: str,
         *,
         positions: Callable[[], Mapping[int, int]],
         changed: Callable[[Share], None],
@@ -52,6 +54,7 @@ class KafkaGroup:
         self.share = Share()
         self._bootstrap = bootstrap
         self._group_id = group_id
+        self._name = name
         self._positions = positions
         self._changed = changed
         self._lease = Lease(clock_s())
@@ -89,6 +92,7 @@ class KafkaGroup:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=self._group_id,
+            group_instance_id=self._name,
             enable_auto_commit=False,
             auto_offset_reset="latest",
             session_timeout_ms=int(SESSION_TIMEOUT_S * 1000),
@@ -110,7 +114,9 @@ class KafkaGroup:
         finally:
             self._consumer = None
             self._take(Share())
-            await stop_consumer(consumer, _LEAVE_S)  # leaves the group, so that the others need not wait
+            if consumer._coordinator is not None:
+                consumer._coordinator._group_instance_id = None  # else aiokafka leaves it to the session to run out
+            await stop_consumer(consumer, _LEAVE_S)
 
     async def _tick(self) -> None:
         while True:

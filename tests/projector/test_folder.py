@@ -16,3 +16,10 @@ def test_a_folder_has_one_projector(tmp_path: Path) -> None:
             pass
     with folder_held(tmp_path / "data"):
         pass
+
+
+def test_a_folder_keeps_its_name(tmp_path: Path) -> None:
+    with folder_held(tmp_path / "data") as first, folder_held(tmp_path / "other") as other:
+        assert first != other
+    with folder_held(tmp_path / "data") as again:
+        assert again == first

@@ -11,10 +11,10 @@ import time
 from streamkit.log.kafka_group import KafkaGroup
 
 
-async def main(bootstrap: str, group_id: str, partitions: int) -> None:
+async def main(bootstrap: str, group_id: str, name: str, partitions: int) -> None:
     """Be a member until killed."""
     group = KafkaGroup(
-        bootstrap, group_id, positions=lambda: dict.fromkeys(range(partitions), 0), changed=lambda share: None
+        bootstrap, group_id, name, positions=lambda: dict.fromkeys(range(partitions), 0), changed=lambda share: None
     )
     running = asyncio.create_task(group.run())
     while not running.done():
@@ -30,4 +30,4 @@ async def main(bootstrap: str, group_id: str, partitions: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))

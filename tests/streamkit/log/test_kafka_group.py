@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import signal
 import sys
 import time
@@ -39,6 +40,7 @@ class Member:
         self.group = KafkaGroup(
             bootstrap,
             group_id,
+            secrets.token_hex(8),
             positions=lambda: dict.fromkeys(range(PARTITIONS), 0),
             changed=self.shares.append,
         )
@@ -82,7 +84,7 @@ class Child:
 
 
 @asynccontextmanager
-async def child(bootstrap: str, log: KafkaLog) -> AsyncIterator[Child]:
+async def child(bootstrap: str, log: KafkaLog, name: str = "child") -> AsyncIterator[Child]:
     """One that is killed at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -90,6 +92,7 @@ async def child(bootstrap: str, log: KafkaLog) -> AsyncIterator[Child]:
         "tests.streamkit.log.group_child",
         bootstrap,
         f"group-{log.log_id}",
+        name,
         str(PARTITIONS),
         stdout=asyncio.subprocess.PIPE,
     )
@@ -141,6 +144,16 @@ async def test_what_a_killed_one_owned_moves_within_ten_seconds(clean_kafka: str
         there.process.kill()
         took_s = await until(lambda: here.strictly == set(range(PARTITIONS)), MOVES_WITHIN_S)
         assert took_s > LEASE_S / 2, "a member is not given up at once"
+
+
+async def test_one_that_is_killed_and_started_again_has_at_once_what_it_had(clean_kafka: str, log: KafkaLog) -> None:
+    async with member(clean_kafka, log) as here:
+        async with child(clean_kafka, log) as there:
+            await until(lambda: len(here.strictly) == 2 and len(there.now["strictly"]) == 2)
+            had, shares = there.now["strictly"], len(here.shares)
+        async with child(clean_kafka, log) as again:
+            await until(lambda: again.now["strictly"] == had, SESSION_TIMEOUT_S / 2)
+            assert len(here.shares) == shares, "nothing was shared out anew"
 
 
 async def test_a_member_that_slept_through_its_loss_holds_nothing_when_it_wakes(
