@@ -317,14 +317,15 @@ def is_stored(kind: str) -> bool:
     return kind not in UNSTORED_KINDS
 
 
-UNSTORED_KINDS = frozenset(
+OWN_KINDS = frozenset(
     {
-        "channel.subscription.gift_received",
         "channel.subscription.snapshot",
         "livestream.snapshot",
-        "platform.subscription.revoked",
         "stream_info.requested",
         "stream_info.applied",
         "stream_info.failed",
     }
 )
+"""What StreamKit saw or did by itself: no platform delivered it."""
+
+UNSTORED_KINDS = OWN_KINDS | {"channel.subscription.gift_received", "platform.subscription.revoked"}

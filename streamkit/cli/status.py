@@ -10,6 +10,7 @@ import click
 
 from schemas.errors import UNREADABLE, LogUnavailable
 from schemas.event import decode_event, utc_now
+from schemas.kinds import OWN_KINDS
 from streamkit.cli.common import EXIT_UNREACHABLE, emit, fail, json_option, opened_log, run, table
 from streamkit.cli.letters import Closures, read_letters
 from streamkit.cli.records import read_to_end, say_unreadable
@@ -98,7 +99,7 @@ async def _open_letters(log: EventLog) -> Counter[str]:
 
 
 async def _last_events(log: EventLog) -> dict[str, str | None]:
-    """When the last event was received from each platform, and (`streamkit`) from a bot or a dashboard, as far as
+    """When the last event was delivered by each platform, and (`streamkit`) from a bot or a dashboard, as far as
     LOOK_BACK reaches. By the id: what a bot tells of a Kick viewer came from no webhook."""
     last: dict[str, str | None] = {"kick": None, "twitch": None}
     for partition, end in enumerate(await log.ends(EVENTS)):
@@ -108,6 +109,8 @@ async def _last_events(log: EventLog) -> dict[str, str | None]:
             except UNREADABLE:
                 say_unreadable(EVENTS, entry)
                 continue
+            if event.type in OWN_KINDS:
+                continue  # a poll goes on while no delivery comes
             at = event.received_at.isoformat()
             source = event.event_id.partition(":")[0]
             last[source] = max(last.get(source) or "", at)

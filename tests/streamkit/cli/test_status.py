@@ -10,12 +10,13 @@ import aiohttp
 
 from schemas.event import encode_event
 from schemas.first_party_kinds import WheelSpun
+from schemas.kinds import LivestreamSnapshot
 from streamkit.cli.simulate import story
 from streamkit.log import open_log
 from streamkit.log.protocol import CONTROL, DEAD_LETTERS, EVENTS, Record
 from streamkit.simulation.sender import send
 from tests.program import Program, command, run
-from tests.projector.events import ANN, pushed
+from tests.projector.events import ANN, event, pushed
 from tests.services.process import free_port
 from tests.unreadable import UNREADABLE
 
@@ -94,10 +95,11 @@ def _with_another_key(folder: Path, url: str) -> None:
     assert {room["status"] for room in there} == {"ready"}
 
 
-async def test_what_a_bot_pushes_hides_no_webhook_that_is_dead(tmp_path: Path) -> None:
+async def test_what_a_bot_pushes_or_a_poll_sees_hides_no_webhook_that_is_dead(tmp_path: Path) -> None:
     log = await open_log("sqlite:", data_dir=tmp_path / "data")
     spun = pushed(WheelSpun(result="Hydrate"), ANN, platform="twitch")
-    await log.append(EVENTS, [Record("1", encode_event(spun))])
+    seen = event(LivestreamSnapshot(is_live=False), None)
+    await log.append(EVENTS, [Record("1", encode_event(one)) for one in (spun, seen)])
     await log.close()
     told = await asyncio.to_thread(command, tmp_path, "status")
     assert told["last_event_at"] == {"kick": None, "twitch": None, "streamkit": spun.received_at.isoformat()}
