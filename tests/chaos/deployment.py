@@ -59,7 +59,9 @@ class Deployment:
         first, *others = self.programs.values()
         try:
             await self._start(first)  # makes the log and the sandbox streamer
-            await asyncio.gather(*(self._start(program) for program in others))
+            started = await asyncio.gather(*(self._start(program) for program in others), return_exceptions=True)
+            for failed in (one for one in started if one is not None):
+                raise failed
         except BaseException:
             self._stack.close()
             raise
