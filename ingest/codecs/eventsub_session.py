@@ -200,6 +200,8 @@ class Session:
             self._old = None
         if self._link is not None and self._link.number == number:
             self._link = None
+            # While it moves: whether its subscriptions survived the end of their link is looked at after the welcome.
+            self._subscribed = False
             return [] if self._next is not None else self._lost(now)
         if self._next is not None and self._next.number == number:
             return self._move_failed(now)
@@ -232,6 +234,7 @@ class Session:
         if self._link is not None and self._link.fails_at() <= now:
             actions.append(Close(self._link.number))
             self._link = None
+            self._subscribed = False
             actions += [] if self._next is not None else self._lost(now)
         if self._open_at is not None and self._open_at <= now:
             actions += self._open_fresh(now)
