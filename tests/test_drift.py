@@ -10,7 +10,7 @@ from streamkit.platforms.subscriptions import TWITCH_TYPES
 from streamkit.sandbox.cast import Subscriber
 from streamkit.simulation.bodies import Person
 from tests.fakes.faults import Drop
-from tests.fakes.platforms import TWITCH_STREAMER, Platforms
+from tests.fakes.platforms import KICK_STREAMER, TWITCH_STREAMER, Platforms
 from tests.program import Program
 from tests.test_connect import KEY, told
 from tests.test_outreach import BY_HAND, DEADLINE_S
@@ -27,7 +27,7 @@ async def test_what_was_there_before_is_counted_and_drift_tells_what_is_not(
     platforms.twitch.go_live(TWITCH_STREAMER.id)
     channel.viewers = 70
     with Program(tmp_path, "up", **settings):
-        await told(tmp_path, "accounts", "add", "--name", "S", **settings)
+        await told(tmp_path, "accounts", "add", "--name", "S", "--kick", f"s:{KICK_STREAMER.id}", **settings)
         scopes = sorted({each.scope for each in TWITCH_TYPES if each.scope})
         grants = platforms.twitch.grants
         issued = grants.redeem(grants.code(TWITCH_STREAMER.id, scopes, "x", None), "x", None)
@@ -36,13 +36,21 @@ async def test_what_was_there_before_is_counted_and_drift_tells_what_is_not(
         async with asyncio.timeout(DEADLINE_S):
             while (answer := await told(tmp_path, *DRIFT, **settings))[0] != 0:
                 assert answer[0] == 1, answer
-        rows = {row["what"]: (row["platform_says"], row["counted"], row["equal"]) for row in answer[1]["rows"]}
-        assert rows == {
-            "subscribers": (130, 130, True),
-            "is_live": (True, True, True),
-            "title": ("Hello from the sandbox", "Hello from the sandbox", True),
-            "viewer_count": (70, 70, None),
-        }
+        found = [
+            (row["platform"], row["what"], row["platform_says"], row["counted"], row["equal"])
+            for row in answer[1]["rows"]
+        ]
+        title = "Hello from the sandbox"
+        assert found == [
+            ("kick", "subscribers", 0, 0, True),
+            ("kick", "is_live", False, False, True),
+            ("kick", "title", title, title, True),
+            ("kick", "viewer_count", None, None, None),
+            ("twitch", "subscribers", 130, 130, True),
+            ("twitch", "is_live", True, True, True),
+            ("twitch", "title", title, title, True),
+            ("twitch", "viewer_count", 70, 70, None),
+        ]
         channel.subscribers = channel.subscribers[1:]
         code, document = await told(tmp_path, *DRIFT, **settings)
         assert code == 1
