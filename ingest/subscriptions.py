@@ -99,7 +99,7 @@ class Subscriptions:
         work: asyncio.Task[bool] | None = None
         try:
             while True:
-                led, self.leads = self.leads, bool(await self._leases.share([_WORK], [_WORK] if self.leads else []))
+                led, self.leads = self.leads, await self._leases.lead(_WORK, held=self.leads)
                 if self.leads and work is None and (not led or loop.time() >= due_at):
                     work = asyncio.create_task(self.make_so(), name="a pass over subscriptions")
                 await self._rest(work)

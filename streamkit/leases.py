@@ -81,6 +81,13 @@ class Leases:
             return wanted & frozenset(held)
         return kept | new
 
+    async def lead(self, name: str, *, held: bool) -> bool:
+        """Whether the one work `name` is this process's to do until the next call: who has it keeps it until it leaves."""
+        if not self._soft.shared:
+            return True
+        found = await self._hold([name], take=True)
+        return held if found is None else bool(found)
+
     async def give_back(self, names: Collection[str]) -> None:
         """These are done here no more: another process may begin at once. Without a server nothing happens."""
         if names:

@@ -94,3 +94,12 @@ async def test_while_the_server_is_away_everyone_goes_on_and_nobody_takes_more(r
     finally:
         for soft in softs:
             await soft.close()
+
+
+async def test_who_leads_goes_on_until_it_leaves(softs: list[SoftState]) -> None:
+    leases = [Leases(soft, "work", lease_s=60.0) for soft in softs]
+    assert [await each.lead("it", held=False) for each in leases] == [True, False, False]
+    assert [await each.lead("it", held=index == 0) for index, each in enumerate(leases)] == [True, False, False]
+    await leases[0].leave(["it"])
+    assert await leases[2].lead("it", held=False)
+    assert await Leases(InProcess(), "work").lead("it", held=False)
