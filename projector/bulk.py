@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import duckdb
 from msgspec import Struct
 
-from projector.fold import Folded, Staged, fold, fold_staged, last_of, read_position, settled_before
+from projector.fold import Folded, Staged, fold, fold_staged, last_of, read_position
 from projector.poison import Records, Run
 from projector.session import ENVIRONMENT, Session
 from projector.staging import BadRecord, read_heads, stage
@@ -24,7 +24,9 @@ from streamkit.log.protocol import EVENTS, EventLog
 T = TypeVar("T")
 
 BATCH = 16 * SETTLED_EVERY
-"""Records folded in one transaction, when they are short enough."""
+"""Positions folded in one transaction, from a multiple to the next, when the records are short enough."""
+FIRST_BATCH = BATCH // 8
+"""The first ones are smaller: nothing is folded while the first is read."""
 
 BATCH_BYTES = 128 << 20
 
@@ -99,6 +101,7 @@ class _Lane:
         self._parsing = session.cursor()
         self.dropping = session.cursor()
         self._turn = 0
+        self._size = FIRST_BATCH
         self._memory_before = ""
 
     def open(self) -> None:
@@ -110,7 +113,9 @@ class _Lane:
 
     async def next(self, position: int) -> _Batch:
         """The batch that begins at `position`; its table is good until the call after the next."""
-        records = await _read(self._log, self._partition, position, self._until)
+        end = min(self._until, (position // self._size + 1) * self._size)
+        self._size = min(2 * self._size, BATCH)
+        records = await _read(self._log, self._partition, position, end)
         records = records.without(self._passed_over) if self._passed_over else records
         return await _in_thread(self._stage, records)
 
@@ -147,12 +152,11 @@ async def _in_thread(work: Callable[..., T], *args: Any) -> T:
         raise
 
 
-async def _read(log: EventLog, partition: int, position: int, until: int) -> Records:
-    """One batch, of several readings where need be; up to the end of a stretch, so that nothing is staged twice."""
+async def _read(log: EventLog, partition: int, position: int, end: int) -> Records:
+    """The records from `position` up to before `end`, of several readings where need be, or as many as are not too long."""
     positions: list[int] = []
     keys: list[str] = []
     values: list[bytes] = []
-    end = min(until, settled_before(position + BATCH))
     size = 0
     while position < end and size < BATCH_BYTES:
         batch = await log.read(EVENTS, partition, position, limit=end - position)
@@ -163,9 +167,9 @@ async def _read(log: EventLog, partition: int, position: int, until: int) -> Rec
         values += batch.values
         position = batch.next_position
         size += sum(map(len, batch.values))
-    while positions and positions[-1] >= until:  # gaps in the positions
+    while positions and positions[-1] >= end:  # gaps in the positions
         positions.pop(), keys.pop(), values.pop()
-        position = until
+        position = end
     return Records(positions=positions, keys=keys, values=values, next_position=position)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -41,13 +42,17 @@ async def bulk(log: MemoryLog, path: Path, until: int, stop: asyncio.Event | Non
         return position, folded.digest()
 
 
+def _first(size: int) -> Any:
+    return mock.patch("projector.bulk.FIRST_BATCH", size)
+
+
 @pytest.mark.parametrize("every", [1, 7, 100_000])
 async def test_the_tables_are_those_of_the_live_fold_at_any_position(
     log: MemoryLog, tmp_path: Path, every: int
 ) -> None:
     events = seeded_log(1, 300)
     await append(log, events)
-    with mock.patch("projector.fold.SETTLED_EVERY", every), mock.patch("projector.bulk.BATCH", max(50, every)):
+    with mock.patch("projector.fold.SETTLED_EVERY", every), mock.patch("projector.bulk.BATCH", 50), _first(6):
         for until in (150, 299):
             position, digest = await bulk(log, tmp_path / "bulk.duckdb", until)
             assert position == until
@@ -88,9 +93,10 @@ async def test_it_stops_between_two_batches_and_goes_on(log: MemoryLog, tmp_path
     with (
         mock.patch("projector.fold.SETTLED_EVERY", 20),
         mock.patch("projector.bulk.BATCH", 40),
+        mock.patch("projector.bulk.FIRST_BATCH", 20),
         Folded(tmp_path / "a.duckdb") as folded,
     ):
-        assert await fold_until(log, folded.session, 0, until=100, progress=told, stop=stop) == 40
+        assert await fold_until(log, folded.session, 0, until=100, progress=told, stop=stop) == 20
         stop.clear()
         assert await fold_until(log, folded.session, 0, until=100, progress=lambda _: None, stop=stop) == 100
         assert folded.ask(USER, "kicks_summary")[0].gift_events == 100
