@@ -86,16 +86,28 @@ class PartitionFold:
     def start(self) -> None:
         """Begin to fold, or go on after `stop`."""
         self._task = asyncio.create_task(self.run(), name=f"fold-{self.partition}")
-        self._task.add_done_callback(lambda _: self._progress.set())
+        self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Let the batch under way finish and fold no more; `position` is then the file's. Idempotent."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        self._task = None
-        self.position = await self.file.write(read_position)
+        if self._task is not None:
+            await self._leave()
+            self.position = await self.file.write(read_position)
+
+    async def _leave(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Nobody else watches the task: one that a library's error cancelled must not end in silence."""
+        if task is self._task and task.cancelled():
+            self.stopped = (
+                f"Partition {self.partition} stopped: its folding was cancelled by something else; see the log."
+            )
+            telemetry.error("partition_stopped", partition=self.partition, reason=self.stopped)
+        self._progress.set()
 
     async def reach(self, position: int) -> None:
         """Wait until the file is at `position` or later, folding. Raises PartitionStopped when it will not get there."""
@@ -107,10 +119,7 @@ class PartitionFold:
 
     async def close(self) -> None:
         """Stop, let the questions under way finish, release the file; idempotent."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        await self._leave()
         await self.file.close()
 
     async def _is_of_this_past(self) -> bool:

@@ -369,3 +369,13 @@ async def test_partitions_are_taken_and_released(log: MemoryLog, tmp_path: Path)
             await waiting
         assert projector.positions() == {}
     await projector.close()
+
+
+async def test_a_fold_that_somebody_else_cancelled_stops_aloud(projector: Projector) -> None:
+    task = projector._folds[0]._task
+    assert task is not None
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert projector.stopped is not None
+    assert "was cancelled" in projector.stopped
