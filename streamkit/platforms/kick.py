@@ -17,8 +17,9 @@ from msgspec import Struct
 from schemas.errors import PlatformRefused
 from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, error_code, grant_of, refusal
 from streamkit.platforms.categories import Category
-from streamkit.platforms.http import Answer, Outgoing
+from streamkit.platforms.http import Outgoing
 from streamkit.platforms.observed import Observed
+from streamkit.platforms.rest import Rest
 from streamkit.platforms.subscriptions import Listed, Wanted, time_of
 from streamkit.settings import Settings
 
@@ -97,7 +98,7 @@ class KickApi:
 
     def __init__(self, outgoing: Outgoing, settings: Settings) -> None:
         self._outgoing = outgoing
-        self._api = settings.kick_api_url
+        self._rest = Rest(outgoing, PLATFORM, settings.kick_api_url)
         self._auth = settings.kick_auth_url
         self._client_id = settings.kick_client_id or ""
         self._client_secret = settings.kick_client_secret or ""
@@ -145,7 +146,7 @@ class KickApi:
 
     async def own_user(self, token: str) -> Profile:
         """Whose user token it is; needs `user:read`."""
-        users = decoded(PLATFORM, await self._get("/public/v1/users", token), _Users).data
+        users = decoded(PLATFORM, await self._rest.get("/public/v1/users", token), _Users).data
         if len(users) != 1:
             raise PlatformRefused(PLATFORM, 200, f"{len(users)} users for one token")
         return Profile(str(users[0].user_id), users[0].name)
@@ -153,7 +154,7 @@ class KickApi:
     async def event_subscriptions(self, token: str, broadcaster_id: str) -> list[Listed]:
         """What the app has subscribed about a channel: https://docs.kick.com/events/subscribe-to-events."""
         params = [("broadcaster_user_id", broadcaster_id)]
-        found = decoded(PLATFORM, await self._get(_SUBSCRIPTIONS, token, params), _Subscriptions).data
+        found = decoded(PLATFORM, await self._rest.get(_SUBSCRIPTIONS, token, params), _Subscriptions).data
         return [
             Listed(
                 Wanted("kick", str(one.broadcaster_user_id), one.event, str(one.version)),
@@ -174,7 +175,7 @@ class KickApi:
             "events": [{"name": type_, "version": 1} for type_ in types],
             "method": "webhook",
         }
-        made = decoded(PLATFORM, await self._call("POST", _SUBSCRIPTIONS, token, json=body), _Made).data
+        made = decoded(PLATFORM, await self._rest.call("POST", _SUBSCRIPTIONS, token, json=body), _Made).data
         told = {item.name: item.error or (None if item.subscription_id else "no id was given") for item in made}
         return {type_: told.get(type_, "Kick does not mention it") for type_ in types}
 
@@ -183,7 +184,7 @@ class KickApi:
         for start in range(0, len(ids), _DELETE_AT_ONCE):
             params = [("id", id_) for id_ in ids[start : start + _DELETE_AT_ONCE]]
             try:
-                await self._call("DELETE", _SUBSCRIPTIONS, token, params=params, attempts=2)
+                await self._rest.call("DELETE", _SUBSCRIPTIONS, token, params=params, attempts=2)
             except PlatformRefused as refused:
                 if refused.status != 404:
                     raise
@@ -192,7 +193,7 @@ class KickApi:
         """Channels by broadcaster id, up to MOST_CHANNELS; one that Kick does not know is not among them. Any token will
         do: https://docs.kick.com/apis/channels."""
         params = [("broadcaster_user_id", id_) for id_ in ids]
-        found = decoded(PLATFORM, await self._get("/public/v1/channels", token, params), _Channels).data
+        found = decoded(PLATFORM, await self._rest.get("/public/v1/channels", token, params), _Channels).data
         return {str(one.broadcaster_user_id): _observed(one) for one in found}
 
     async def find_categories(self, token: str, wanted: str) -> list[Category]:
@@ -201,7 +202,9 @@ class KickApi:
         found: list[_Category] = []
         for params in ([*asked, ("limit", "100")] if asked else None, [("id", wanted)] if wanted.isdecimal() else None):
             if params is not None:
-                found += decoded(PLATFORM, await self._get("/public/v2/categories", token, params), _Categories).data
+                found += decoded(
+                    PLATFORM, await self._rest.get("/public/v2/categories", token, params), _Categories
+                ).data
         return [Category(str(one.id), one.name) for one in found]
 
     async def change_channel(self, token: str, *, title: str | None, category_id: str | None) -> None:
@@ -210,36 +213,7 @@ class KickApi:
         body: dict[str, Any] = {} if title is None else {"stream_title": title}
         if category_id is not None:
             body["category_id"] = int(category_id)
-        await self._call("PATCH", "/public/v1/channels", token, json=body)
-
-    async def _get(self, path: str, token: str, params: list[tuple[str, str]] | None = None) -> Answer:
-        """A GET of the API, tried twice."""
-        return await self._call("GET", path, token, params=params, attempts=2)
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        token: str,
-        *,
-        params: list[tuple[str, str]] | None = None,
-        json: Any = None,
-        timeout_s: float = 5.0,
-        attempts: int = 1,
-    ) -> Answer:
-        """A call of the API; the answer is a 2xx."""
-        answer = await self._outgoing.call(
-            method,
-            f"{self._api}{path}",
-            headers={"Authorization": f"Bearer {token}"},
-            params=params,
-            json=json,
-            timeout_s=timeout_s,
-            attempts=attempts,
-        )
-        if not 200 <= answer.status < 300:
-            raise refusal(PLATFORM, answer)
-        return answer
+        await self._rest.call("PATCH", "/public/v1/channels", token, json=body)
 
     async def _token(
         self, grant_type: str, fields: dict[str, str], *, timeout_s: float = 5.0, attempts: int = 1

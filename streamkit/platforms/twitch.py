@@ -8,7 +8,6 @@ here: whose token it is and when to renew it (tokens.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from msgspec import Struct
@@ -17,8 +16,9 @@ from schemas.errors import PlatformRefused
 from schemas.kinds import Viewer
 from streamkit.platforms.answers import Grant, GrantRefused, Profile, decoded, grant_of, refusal
 from streamkit.platforms.categories import Category
-from streamkit.platforms.http import Answer, Outgoing
+from streamkit.platforms.http import Outgoing
 from streamkit.platforms.observed import Observed, Subscribers
+from streamkit.platforms.rest import Rest
 from streamkit.platforms.subscriptions import Listed, Wanted, condition_of, time_of
 from streamkit.settings import Settings
 
@@ -108,10 +108,10 @@ class TwitchApi:
 
     def __init__(self, outgoing: Outgoing, settings: Settings) -> None:
         self._outgoing = outgoing
-        self._helix = _base(settings.twitch_api_url, "/helix")
         self._oauth = _base(settings.twitch_auth_url, "/oauth2")
         self._client_id = settings.twitch_client_id or ""
         self._client_secret = settings.twitch_client_secret or ""
+        self._rest = Rest(outgoing, PLATFORM, _base(settings.twitch_api_url, "/helix"), {"Client-Id": self._client_id})
 
     def authorize_url(self, *, redirect_uri: str, scopes: tuple[str, ...], state: str) -> str:
         """Where the streamer consents: https://dev.twitch.tv/docs/authentication/getting-tokens-oauth/."""
@@ -157,7 +157,7 @@ class TwitchApi:
 
     async def own_user(self, token: str) -> Profile:
         """Whose user token it is; needs no scope."""
-        users = decoded(PLATFORM, await self._get("/users", token), _Users).data
+        users = decoded(PLATFORM, await self._rest.get("/users", token), _Users).data
         if len(users) != 1:
             raise PlatformRefused(PLATFORM, 200, f"{len(users)} users for one token")
         return Profile(users[0].id, users[0].login)
@@ -168,7 +168,7 @@ class TwitchApi:
         found: list[Listed] = []
         params: list[tuple[str, str]] = []
         for _ in range(_PAGES):
-            page = decoded(PLATFORM, await self._get(_SUBSCRIPTIONS, token, params), _Subscriptions)
+            page = decoded(PLATFORM, await self._rest.get(_SUBSCRIPTIONS, token, params), _Subscriptions)
             found += [listed for one in page.data or () if (listed := _listed(one)) is not None]
             cursor = page.pagination.cursor if page.pagination else None
             if not cursor:
@@ -185,7 +185,7 @@ class TwitchApi:
             "transport": transport,
         }
         try:
-            await self._call("POST", _SUBSCRIPTIONS, token, json=body, attempts=2)
+            await self._rest.call("POST", _SUBSCRIPTIONS, token, json=body, attempts=2)
         except PlatformRefused as refused:
             if refused.status != 409:
                 raise
@@ -193,7 +193,7 @@ class TwitchApi:
     async def eventsub_unsubscribe(self, token: str, subscription_id: str) -> None:
         """Delete it; one that is gone is no error."""
         try:
-            await self._call("DELETE", _SUBSCRIPTIONS, token, params=[("id", subscription_id)], attempts=2)
+            await self._rest.call("DELETE", _SUBSCRIPTIONS, token, params=[("id", subscription_id)], attempts=2)
         except PlatformRefused as refused:
             if refused.status != 404:
                 raise
@@ -202,7 +202,7 @@ class TwitchApi:
         """Channels by broadcaster id, up to MOST_STREAMS; of one that is not live no more than that:
         https://dev.twitch.tv/docs/api/reference/#get-streams."""
         params = [("first", str(MOST_STREAMS)), *(("user_id", id_) for id_ in ids)]
-        found = decoded(PLATFORM, await self._get("/streams", token, params), _Streams).data or []
+        found = decoded(PLATFORM, await self._rest.get("/streams", token, params), _Streams).data or []
         live = {
             one.user_id: Observed(
                 is_live=True,
@@ -224,7 +224,7 @@ class TwitchApi:
         cursor: str | None = ""
         for _ in range(_PAGES):
             asked = [*params, *([("after", cursor)] if cursor else [])]
-            page = decoded(PLATFORM, await self._get("/subscriptions", token, asked), _Subscribers)
+            page = decoded(PLATFORM, await self._rest.get("/subscriptions", token, asked), _Subscribers)
             found |= {one.user_id: Viewer(one.user_id, one.user_name) for one in page.data or ()}
             cursor = page.pagination.cursor if page.pagination and page.data else None
             if not cursor:
@@ -236,9 +236,9 @@ class TwitchApi:
         """Those whose name is like `wanted`, and the one with this id:
         https://dev.twitch.tv/docs/api/reference/#search-categories, #get-games."""
         params = [("query", wanted), ("first", "100")]
-        found = decoded(PLATFORM, await self._get("/search/categories", token, params), _Categories).data or []
+        found = decoded(PLATFORM, await self._rest.get("/search/categories", token, params), _Categories).data or []
         if wanted.isdecimal():
-            found += decoded(PLATFORM, await self._get("/games", token, [("id", wanted)]), _Categories).data or []
+            found += decoded(PLATFORM, await self._rest.get("/games", token, [("id", wanted)]), _Categories).data or []
         return found
 
     async def change_channel(
@@ -248,36 +248,7 @@ class TwitchApi:
         https://dev.twitch.tv/docs/api/reference/#modify-channel-information."""
         body = {"title": title, "game_id": category_id}
         changed = {name: value for name, value in body.items() if value is not None}
-        await self._call("PATCH", "/channels", token, params=[("broadcaster_id", broadcaster_id)], json=changed)
-
-    async def _get(self, path: str, token: str, params: list[tuple[str, str]] | None = None) -> Answer:
-        """A GET of Helix, tried twice."""
-        return await self._call("GET", path, token, params=params, attempts=2)
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        token: str,
-        *,
-        params: list[tuple[str, str]] | None = None,
-        json: Any = None,
-        timeout_s: float = 5.0,
-        attempts: int = 1,
-    ) -> Answer:
-        """A call of Helix; the answer is a 2xx."""
-        answer = await self._outgoing.call(
-            method,
-            f"{self._helix}{path}",
-            headers={"Authorization": f"Bearer {token}", "Client-Id": self._client_id},
-            params=params,
-            json=json,
-            timeout_s=timeout_s,
-            attempts=attempts,
-        )
-        if not 200 <= answer.status < 300:
-            raise refusal(PLATFORM, answer)
-        return answer
+        await self._rest.call("PATCH", "/channels", token, params=[("broadcaster_id", broadcaster_id)], json=changed)
 
     async def _token(
         self, grant_type: str, fields: dict[str, str], *, timeout_s: float = 5.0, attempts: int = 1
