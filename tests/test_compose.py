@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from streamkit.__main__ import ROOMS, cli
+from streamkit.declared_settings import SETTINGS
 from streamkit.log.kafka_topics import NEW_EVENTS_PARTITIONS
-from streamkit.settings import SETTINGS, load_settings
+from streamkit.settings import load_settings
 from tests.program import Program
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ from schemas.kinds import KINDS
 from schemas.openapi import Operation, build_document
 from streamkit import telemetry
 from streamkit.__main__ import cli
+from streamkit.declared_settings import SETTINGS, Setting
 from streamkit.platforms.scopes import KICK_SCOPES, TWITCH_SCOPES, TWITCH_WEBHOOK_SCOPES
-from streamkit.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).parents[1]
 PAGES = {str(page.relative_to(ROOT)): page.read_text() for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))}

@@ -12,8 +12,9 @@ import click
 
 from schemas.errors import BadSettings
 from streamkit.cli.common import EXIT_NOT_DONE, EXIT_USAGE, emit, fail, json_option, table
+from streamkit.declared_settings import SETTINGS, Setting
 from streamkit.keys import SECRET_KEY_FILE, Keys, load_secret_key
-from streamkit.settings import SETTINGS, Setting, Text, load_settings, nearest_name, read_texts, unknown_names
+from streamkit.settings import Text, load_settings, nearest_name, read_texts, unknown_names
 
 HIDDEN = "(hidden)"
 

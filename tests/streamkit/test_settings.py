@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from schemas.errors import BadSettings
+from streamkit.declared_settings import SETTINGS
 from streamkit.dotenv import parse_dotenv
-from streamkit.settings import SETTINGS, Settings, check_listen, load_settings, read_texts, unknown_names
+from streamkit.settings import Settings, check_listen, load_settings, read_texts, unknown_names
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

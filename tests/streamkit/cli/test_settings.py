@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from streamkit.cli.settings import settings
+from streamkit.declared_settings import SETTINGS
 from streamkit.keys import Keys, load_or_create_secret_key
-from streamkit.settings import SETTINGS
 from tests.streamkit.cli.running import Ran, invoke
 
 KEY = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
