@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
+from typing import Any
 
 from schemas.event import utc_now
 from streamkit.leases import BEAT_S, Leases
@@ -50,7 +51,7 @@ class Rounds:
         last: int | None = None
         try:
             while True:
-                self.leads = bool(await self._leases.share([_WORK], [_WORK] if self.leads else []))
+                self.leads = await self._leases.lead(_WORK, held=self.leads)
                 at = utc_now()
                 now = int(at.timestamp()) // self._every_s
                 if self.leads and work is None and (now != last or self._wake.is_set()):
@@ -67,17 +68,21 @@ class Rounds:
             await self._leases.leave([_WORK])
 
     async def _rest(self, work: asyncio.Task[None] | None) -> None:
-        """Until the work ends, or without any until something changes; no longer than until the next beat."""
-        if work is None and not self.leads:
+        if work is None and not self.leads:  # what changes is the leader's to look at
             await asyncio.sleep(BEAT_S)
-            return
-        waiter: asyncio.Task[object] = work or asyncio.create_task(self._wake.wait())
-        try:
-            await asyncio.wait([waiter], timeout=BEAT_S)
-        finally:
-            if work is None:
-                waiter.cancel()
-                await asyncio.wait([waiter])
+        else:
+            await until_done_or_woken(work, self._wake)
+
+
+async def until_done_or_woken(work: asyncio.Task[Any] | None, wake: asyncio.Event) -> None:
+    """Wait until the work ends, or without any until something changes; no longer than until the next beat."""
+    waiter: asyncio.Task[Any] = work or asyncio.create_task(wake.wait())
+    try:
+        await asyncio.wait([waiter], timeout=BEAT_S)
+    finally:
+        if work is None:
+            waiter.cancel()
+            await asyncio.wait([waiter])
 
 
 async def _done(looking: Awaitable[None]) -> None:

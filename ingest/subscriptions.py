@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
+from ingest.rounds import until_done_or_woken
 from schemas.control import PlatformName
 from schemas.errors import (
     LogUnavailable,
@@ -24,7 +25,7 @@ from schemas.errors import (
 from schemas.event import utc_now
 from streamkit import telemetry
 from streamkit.directory import Directory
-from streamkit.leases import BEAT_S, Leases
+from streamkit.leases import Leases
 from streamkit.platforms.parts import Platforms
 from streamkit.platforms.subscriptions import (
     Listed,
@@ -102,7 +103,7 @@ class Subscriptions:
                 led, self.leads = self.leads, await self._leases.lead(_WORK, held=self.leads)
                 if self.leads and work is None and (not led or loop.time() >= due_at):
                     work = asyncio.create_task(self.make_so(), name="a pass over subscriptions")
-                await self._rest(work)
+                await until_done_or_woken(work, self._wake)
                 if work is not None and work.done():
                     due_at = loop.time() + (EVERY_S if work.result() else RETRY_S)
                     work = None
@@ -116,16 +117,6 @@ class Subscriptions:
                 work.cancel()
                 await asyncio.wait([work])
             await self._leases.leave([_WORK])
-
-    async def _rest(self, work: asyncio.Task[bool] | None) -> None:
-        """Until the pass ends, or without one until something changes; no longer than until the next beat."""
-        waiter = work or asyncio.create_task(self._wake.wait())
-        try:
-            await asyncio.wait([waiter], timeout=BEAT_S)
-        finally:
-            if work is None:
-                waiter.cancel()
-                await asyncio.wait([waiter])
 
     def _look(self) -> None:
         """Something changed; only who is connected, and may what, is of interest here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -25,8 +26,10 @@ from streamkit.lifecycle import Server, serve
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import CONTROL, DEAD_LETTERS, EVENTS, EventLog, Record
 from streamkit.redis import InProcess
+from tests.fakes.platforms import Platforms
 from tests.samples import KICK_BROADCASTER, TWITCH_BROADCASTER, USER_ID
 from tests.signing import KickSigner, TwitchSigner
+from tests.streamkit.platforms.world import World
 
 KEYS = Keys.derive(bytes(range(32)))
 OTHER_USER_ID = 8
@@ -148,6 +151,15 @@ class Ingest:
         for partition, end in enumerate(await self.log.ends(topic)):
             values += (await self.log.read(topic, partition, 0, limit=end + 1)).values
         return values
+
+
+@pytest.fixture
+async def world(platforms: Platforms, tmp_path: Path) -> AsyncIterator[World]:
+    """Broadcaster 1, connected to nothing, and the fake platforms."""
+    world = World(platforms, tmp_path)
+    await world.register(1)
+    yield world
+    await world.close()
 
 
 @pytest.fixture(scope="session")

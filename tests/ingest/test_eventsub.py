@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -24,14 +23,6 @@ from tests.streamkit.platforms.world import USER_ID, World
 
 VIEWER = Person("4242", "Viewer")
 CREATE = ("POST", "/helix/eventsub/subscriptions")
-
-
-@pytest.fixture
-async def world(platforms: Platforms, tmp_path: Path) -> AsyncIterator[World]:
-    world = World(platforms, tmp_path)
-    await world.register(1)
-    yield world
-    await world.close()
 
 
 @pytest.fixture

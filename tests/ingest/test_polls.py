@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -21,14 +20,6 @@ from tests.ingest.outreach import Ingest, events_of, ingest_of, until
 from tests.streamkit.platforms.world import World
 
 NOON = datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)
-
-
-@pytest.fixture
-async def world(platforms: Platforms, tmp_path: Path) -> AsyncIterator[World]:
-    world = World(platforms, tmp_path)
-    await world.register(1)
-    yield world
-    await world.close()
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from ingest import subscriptions as module
+from ingest import rounds
 from ingest.subscriptions import Subscriptions
 from schemas.control import PlatformDisconnected, encode_control
 from schemas.event import utc_now
@@ -25,14 +24,6 @@ KICK_PATH = "/public/v1/events/subscriptions"
 TWITCH_PATH = "/helix/eventsub/subscriptions"
 SECRET = b"a secret of ours"
 WEBHOOKS = {"STREAMKIT_PUBLIC_URL": "https://here.example", "STREAMKIT_TWITCH_WEBHOOK_SECRET": SECRET.decode()}
-
-
-@pytest.fixture
-async def world(platforms: Platforms, tmp_path: Path) -> AsyncIterator[World]:
-    world = World(platforms, tmp_path)
-    await world.register(1)
-    yield world
-    await world.close()
 
 
 @pytest.fixture
@@ -228,7 +219,7 @@ async def test_who_connects_is_subscribed_at_once(world: World, platforms: Platf
 async def test_one_process_at_a_time_and_another_when_it_ends(
     world: World, platforms: Platforms, receiver: Receiver, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BEAT_S", 0.1)
+    monkeypatch.setattr(rounds, "BEAT_S", 0.1)
     softs = [await open_soft_state(redis_url, f"subscriptions-{id(world)}") for _ in range(2)]
     ingests = [Ingest(await world.process(soft=soft), world.log, soft) for soft in softs]
     try:
