@@ -27,7 +27,7 @@ from schemas.errors import (
     Retry,
 )
 from schemas.event import Event, utc_now
-from schemas.kinds import KIND_STRUCTS, StreamInfoApplied, StreamInfoFailed, StreamInfoRequested
+from schemas.kinds import StreamInfoApplied, StreamInfoFailed, StreamInfoRequested, kind_of
 from streamkit import telemetry
 from streamkit.credentials import Principal
 from streamkit.directory import Directory
@@ -44,9 +44,6 @@ WITHIN_S = 13.0
 LOOK_EVERY_S = 0.2
 
 SCOPES: dict[PlatformName, str] = {"kick": "channel:write", "twitch": "channel:manage:broadcast"}
-
-
-_KINDS = {struct: kind for kind, struct in KIND_STRUCTS.items()}
 
 
 class _Done(Struct, frozen=True):
@@ -239,7 +236,7 @@ class _Command:
                 return Problem(502, "platform_error", f"{platform} is not reached; nothing was changed.", headers=after)
 
     async def _tell(self, data: StreamInfoRequested | StreamInfoApplied | StreamInfoFailed) -> None:
-        now, kind = utc_now(), _KINDS[type(data)]
+        now, kind = utc_now(), kind_of(data)
         event = Event(
             event_id=f"command:{self._id}:{kind}",
             natural_key=None,

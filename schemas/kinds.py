@@ -312,6 +312,14 @@ KindData = (
 )
 
 
+_KIND_OF = {struct: kind for kind, struct in KIND_STRUCTS.items()}
+
+
+def kind_of(data: KindData) -> str:
+    """The canonical type of an event with this data."""
+    return _KIND_OF[type(data)]
+
+
 def is_stored(kind: str) -> bool:
     """Whether events of this kind count in `events.total` and show in the events history."""
     return kind not in UNSTORED_KINDS

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.event import Event, first_word
 from schemas.first_party_kinds import FirstParty
-from schemas.kinds import KIND_STRUCTS, ChatMessage, KindData, Viewer
+from schemas.kinds import ChatMessage, KindData, Viewer, kind_of
 from tests.oracle import Oracle
 
 DAY = timedelta(days=1)
@@ -16,8 +16,6 @@ US = timedelta(microseconds=1)
 T = datetime(2024, 1, 31, 12, 0, tzinfo=UTC)
 BOTH = ("kick", "twitch")
 ANN, BEA, CAT = Viewer("1", "Ann"), Viewer("2", "Bea"), Viewer("3", "Cat")
-
-_KINDS = {struct: kind for kind, struct in KIND_STRUCTS.items()}
 
 
 def chat(text: str, *, by_broadcaster: bool = False) -> ChatMessage:
@@ -48,7 +46,7 @@ class Log:
         event: dict[str, Any] = {
             "event_id": f"{platform}:{len(self.events):03d}",
             "natural_key": None,
-            "type": _KINDS[type(data)],
+            "type": kind_of(data),
             "platform": platform,
             "user_id": 1,
             "actor": ANN,

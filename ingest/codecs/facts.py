@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 
 from ingest.codecs.delivery import BroadcasterOf, Delivery, Parked
 from schemas.event import Event
-from schemas.kinds import KIND_STRUCTS, KindData, Viewer
-
-_KIND_OF: Final[dict[type, str]] = {struct: kind for kind, struct in KIND_STRUCTS.items()}
+from schemas.kinds import KindData, Viewer, kind_of
 
 
 class Fact(Struct, frozen=True, gc=False):
@@ -48,7 +46,7 @@ def to_event(
     return Event(
         event_id=f"{platform}:{message_id}",
         natural_key=fact.natural_key,
-        type=_KIND_OF[type(fact.data)],
+        type=kind_of(fact.data),
         platform=platform,
         user_id=user_id,
         actor=fact.actor,

@@ -9,7 +9,7 @@ from typing import Any
 
 from schemas.event import Event, Platform, first_word
 from schemas.first_party_kinds import FirstParty
-from schemas.kinds import KIND_STRUCTS, ChatMessage, KindData, Viewer
+from schemas.kinds import ChatMessage, KindData, Viewer, kind_of
 
 T0 = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 US = 0.000_001
@@ -18,7 +18,6 @@ USER = 7
 ANN, BOB, CY = Viewer("1", "Ann"), Viewer("2", "Bob"), Viewer("3", "Cy")
 
 _ids: Iterator[int] = itertools.count(1)
-_KIND_OF = {struct: kind for kind, struct in KIND_STRUCTS.items()}
 
 
 def event(
@@ -38,7 +37,7 @@ def event(
         "occurred_at": occurred_at,
         "received_at": occurred_at + timedelta(seconds=1),
     }
-    return Event(type=_KIND_OF[type(data)], platform=platform, actor=actor, data=data, **{**fields, **more})
+    return Event(type=kind_of(data), platform=platform, actor=actor, data=data, **{**fields, **more})
 
 
 def pushed(
