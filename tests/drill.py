@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,13 +21,14 @@ from schemas.first_party_route import PUSH_EVENTS
 from schemas.first_party_sent import BY_SOMEBODY
 from streamkit.simulation.delivery import Delivery
 from tests.oracle import Oracle, answers, differences
-from tests.program import API, Reader, command, run
+from tests.program import API, Program, Reader, command, run
 from tests.simulated import events_of
 from tests.strategies_first_party import first_party_data
 from tests.strategies_hand import Hand
 
 PLATFORMS = ("kick", "twitch")
 DEADLINE_S = 120.0
+READY_S = 60.0
 
 
 class Push(Struct, frozen=True):
@@ -128,6 +130,18 @@ class Platforms:
         if position:
             self.newest[partition] = max(self.newest.get(partition, 0), int(position))
         return True
+
+
+async def readiness_of(http: aiohttp.ClientSession, program: Program, token: str, holds: Callable[[Any], bool]) -> Any:
+    """The first answer of `/readyz` that holds; fails the test after a deadline."""
+    deadline = time.monotonic() + READY_S
+    while True:
+        async with http.get(f"{program.url}/readyz", headers={"Authorization": f"Bearer {token}"}) as answer:
+            readiness = await answer.json()
+        if holds(readiness):
+            return readiness
+        assert time.monotonic() < deadline, (readiness, program.output()[-3000:])
+        await asyncio.sleep(0.05)
 
 
 def sandbox_reader(http: aiohttp.ClientSession, url: str, folder: Path, **settings: str) -> tuple[int, Reader]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -17,7 +14,7 @@ from schemas.event import decode_event
 from streamkit.cli.simulate import story
 from streamkit.keys import Keys
 from streamkit.simulation.delivery import Delivery
-from tests.drill import Platforms, Push, check_numbers, log_records, pushes, sandbox_reader
+from tests.drill import Platforms, Push, check_numbers, log_records, pushes, readiness_of, sandbox_reader
 from tests.program import Program, command, run
 from tests.services.kafka import KafkaBroker
 from tests.services.process import free_port
@@ -36,18 +33,6 @@ def settings_of(broker: KafkaBroker) -> dict[str, str]:
         "STREAMKIT_SANDBOX": "1",
         "STREAMKIT_RATE_LIMIT": "0",
     }
-
-
-async def told(http: aiohttp.ClientSession, program: Program, holds: Callable[[Any], bool]) -> Any:
-    """The first answer of `/readyz` that holds; fails the test after a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        async with http.get(f"{program.url}/readyz", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
-            readiness = await answer.json()
-        if holds(readiness):
-            return readiness
-        assert time.monotonic() < deadline, (readiness, program.output()[-3000:])
-        await asyncio.sleep(0.05)
 
 
 @pytest.mark.drill
@@ -76,7 +61,7 @@ async def test_up_takes_everything_while_the_broker_is_away_also_when_it_is_kill
                 kafka_broker.process.suspend()
             await deliver(parts[1])
             assert (await reader.get("overview"))["events"]["total"] >= before["events"]["total"], "reads go on"
-            waiting = await told(http, up, lambda now: now["status"] == "degraded")
+            waiting = await readiness_of(http, up, TOKEN, lambda now: now["status"] == "degraded")
             assert waiting["spool"]["events"] > 50
             assert waiting["spool"]["bytes"] > 10_000
             assert waiting["spool"]["oldest_s"] > 0
@@ -85,7 +70,7 @@ async def test_up_takes_everything_while_the_broker_is_away_also_when_it_is_kill
             await asyncio.to_thread(up.kill)
             await asyncio.to_thread(up.start)
             reader.url = up.url
-            again = await told(http, up, lambda now: "spool" in now)
+            again = await readiness_of(http, up, TOKEN, lambda now: "spool" in now)
             assert again["spool"]["events"] == waiting["spool"]["events"]
             assert any("those of the copy" in reason for reason in again["reasons"])
             await deliver(parts[2])
@@ -96,8 +81,8 @@ async def test_up_takes_everything_while_the_broker_is_away_also_when_it_is_kill
             else:
                 kafka_broker.process.resume()
             await deliver(parts[3])
-            await told(http, up, lambda now: now["spool"]["events"] == 0 and now["status"] == "ready")
-            ends = (await told(http, up, lambda now: now["lag_events"] == 0))["ends"]
+            await readiness_of(http, up, TOKEN, lambda now: now["spool"]["events"] == 0 and now["status"] == "ready")
+            ends = (await readiness_of(http, up, TOKEN, lambda now: now["lag_events"] == 0))["ends"]
             at_least = ",".join(f"{partition}:{end}" for partition, end in ends.items())
             await check_numbers(reader, user_id, tmp_path, sent, at_least, 100, **settings)
 
@@ -128,7 +113,7 @@ async def test_ingest_judges_whom_it_does_not_know_when_the_log_is_back(
             await post(gift)
             await post(gift.replace(str(STREAMER_ON_KICK).encode(), b"424242"))
             await post(b"{}", "no.such.type")
-            waiting = await told(http, program, lambda now: True)
+            waiting = await readiness_of(http, program, TOKEN, lambda now: True)
             assert waiting["spool"]["events"] == 3
             (status, shown) = [
                 await asyncio.to_thread(run, tmp_path, "status", *how, "--at", program.url, **settings)
@@ -142,7 +127,9 @@ async def test_ingest_judges_whom_it_does_not_know_when_the_log_is_back(
             assert json.loads(left.stdout)["spool_left_behind"] == 3
             await asyncio.to_thread(program.start)
             await asyncio.to_thread(kafka_broker.start)
-            await told(http, program, lambda now: now["status"] == "ready" and now["spool"]["events"] == 0)
+            await readiness_of(
+                http, program, TOKEN, lambda now: now["status"] == "ready" and now["spool"]["events"] == 0
+            )
         finally:
             await asyncio.to_thread(program.stop)
     assert [decode_event(value).user_id for value in log_records(tmp_path, **settings)] == [account["user_id"]]

@@ -10,8 +10,7 @@ import base64
 import resource
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import pytest
 from streamkit.cli.simulate import story
 from streamkit.keys import Keys
 from streamkit.simulation.delivery import Delivery
-from tests.drill import Platforms, check_numbers, sandbox_reader
+from tests.drill import Platforms, check_numbers, readiness_of, sandbox_reader
 from tests.program import Program
 from tests.services.kafka import KafkaBroker
 from tests.services.process import free_port
@@ -83,18 +82,6 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     subprocess.run(["umount", "-l", str(data)], check=True)
 
 
-async def told(http: aiohttp.ClientSession, program: Program, holds: Callable[[Any], bool]) -> Any:
-    """The first answer of `/readyz` that holds; fails the test after a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        async with http.get(f"{program.url}/readyz", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
-            readiness = await answer.json()
-        if holds(readiness):
-            return readiness
-        assert time.monotonic() < deadline, (readiness, program.output()[-3000:])
-        await asyncio.sleep(0.05)
-
-
 async def refused(http: aiohttp.ClientSession, url: str, delivery: Delivery) -> None:
     """Returns at the first 503 to the delivery, sent again and again; fails the test after a deadline."""
     async with asyncio.timeout(DEADLINE_S):
@@ -116,7 +103,7 @@ async def all_folded(http: aiohttp.ClientSession, up: Program) -> str:
             now["status"] == "ready" and now["lag_events"] == 0 and now.get("spool", {"events": 0})["events"] == 0
         )
 
-    ends = (await told(http, up, done))["ends"]
+    ends = (await readiness_of(http, up, TOKEN, done))["ends"]
     return ",".join(f"{partition}:{end}" for partition, end in ends.items())
 
 
@@ -131,7 +118,9 @@ async def test_up_with_its_log_and_its_read_models_on_a_full_disk(tmp_path: Path
             await platforms.reached(100)
             disk.fill(up.process.pid)
             await refused(http, up.url, sent[-1])
-            await told(http, up, lambda now: "The event log did not take the last event." in now["reasons"])
+            await readiness_of(
+                http, up, TOKEN, lambda now: "The event log did not take the last event." in now["reasons"]
+            )
             assert (await reader.get("overview"))["events"]["total"] > 0, "reads go on"
             disk.empty(up.process.pid)
             await delivering
@@ -157,7 +146,9 @@ async def test_up_with_its_spool_on_a_full_disk(tmp_path: Path, disk: Disk, kafk
                 await platforms.reached(100)
                 disk.fill(up.process.pid)
                 await refused(http, up.url, sent[-1])
-                await told(http, up, lambda now: any("Neither the event log nor" in why for why in now["reasons"]))
+                await readiness_of(
+                    http, up, TOKEN, lambda now: any("Neither the event log nor" in why for why in now["reasons"])
+                )
                 disk.empty(up.process.pid)
                 await delivering
                 assert platforms.retries > 0
@@ -178,6 +169,8 @@ async def test_read_models_alone_on_a_full_disk(tmp_path: Path, disk: Disk, kafk
             platforms = Platforms(http, lambda: up.url, sent)
             await platforms.deliver()
             assert platforms.retries == 0
-            await told(http, up, lambda now: any("cannot be folded at the moment" in why for why in now["reasons"]))
+            await readiness_of(
+                http, up, TOKEN, lambda now: any("cannot be folded at the moment" in why for why in now["reasons"])
+            )
             disk.empty(up.process.pid)
             await check_numbers(reader, user_id, tmp_path, sent, await all_folded(http, up), **settings)

@@ -18,8 +18,7 @@ import aiohttp
 import pytest
 from msgspec import structs
 
-from projector.database import open_file
-from projector.run import file_of
+from projector.database import file_of, open_file
 from schemas.read_models import READ_MODELS
 from streamkit.cli.simulate import story
 from streamkit.log.sqlite import SqliteLog

@@ -10,11 +10,11 @@ from pathlib import Path
 from msgspec import structs
 
 from projector.commands import Commands
-from projector.database import open_file
+from projector.database import file_of, generation_of, open_file
 from projector.digest import digest
 from projector.fold import fold, read_position
 from projector.generations import Succession
-from projector.run import Projector, file_of, generation_of
+from projector.run import Projector
 from projector.shelf import Shelf
 from schemas.control import (
     ControlEvent,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,13 +19,6 @@ from streamkit.log.protocol import EVENTS, Record
 from tests.harness import Folded, fold
 from tests.projector.events import USER, event
 from tests.strategies import seeded_log
-
-
-@pytest.fixture
-async def log() -> AsyncIterator[MemoryLog]:
-    made = MemoryLog()
-    yield made
-    await made.close()
 
 
 async def append(log: MemoryLog, events: Sequence[Event | bytes]) -> None:

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from unittest import mock
 
 import pytest
 from msgspec import structs
 
-from projector.database import open_file
-from projector.run import Projector, file_of
+from projector.database import file_of, open_file
+from projector.run import Projector
 from projector.shelf import Shelf
 from projector.snapshots import folder_of, write_snapshot
 from schemas.errors import Retry
@@ -35,13 +34,6 @@ from tests.projector.generations import (
 )
 
 SUMMARY = Question(name="kicks_summary")
-
-
-@pytest.fixture
-async def log() -> AsyncIterator[MemoryLog]:
-    made = MemoryLog()
-    yield made
-    await made.close()
 
 
 async def kicks(projector: Projector, position: int = 0) -> int:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -23,14 +22,6 @@ async def log() -> AsyncIterator[MemoryLog]:
     log = MemoryLog(partitions=2)
     yield log
     await log.close()
-
-
-@pytest.fixture
-async def projector(log: MemoryLog, tmp_path: Path) -> AsyncIterator[Projector]:
-    projector = Projector(log, tmp_path)
-    await projector.start()
-    yield projector
-    await projector.close()
 
 
 async def stand_still(projector: Projector) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from projector.database import open_file
+from projector.database import file_of, open_file
 from projector.ownership import Ownership
 from projector.restoring import AHEAD
-from projector.run import Projector, file_of
+from projector.run import Projector
 from projector.snapshots import folder_of, write_snapshot
 from schemas.event import encode_event
 from streamkit.log.memory import MemoryLog

@@ -11,8 +11,8 @@ from unittest import mock
 
 import pytest
 
+from projector.database import file_of
 from projector.rebuild import Plan, rebuild
-from projector.run import file_of
 from projector.shelf import RebuildUnderWay, Shelf
 from projector.snapshots import folder_of, snapshots_of
 from schemas.event import encode_event

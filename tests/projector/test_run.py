@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +34,6 @@ async def put(log: MemoryLog, events: Sequence[Event | bytes], user_id: int = US
     values = [one if isinstance(one, bytes) else encode_event(one) for one in events]
     appended = await log.append(EVENTS, [Record(key=str(user_id), value=value) for value in values])
     return appended[-1].position
-
-
-@pytest.fixture
-async def log() -> AsyncIterator[MemoryLog]:
-    log = MemoryLog()
-    yield log
-    await log.close()
-
-
-@pytest.fixture
-async def projector(log: MemoryLog, tmp_path: Path) -> AsyncIterator[Projector]:
-    projector = Projector(log, tmp_path)
-    await projector.start()
-    yield projector
-    await projector.close()
 
 
 async def _ended(projector: Projector) -> None:

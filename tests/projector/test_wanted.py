@@ -25,14 +25,6 @@ async def log() -> AsyncIterator[MemoryLog]:
     await log.close()
 
 
-@pytest.fixture
-async def projector(log: MemoryLog, tmp_path: Path) -> AsyncIterator[Projector]:
-    projector = Projector(log, tmp_path)
-    await projector.start()
-    yield projector
-    await projector.close()
-
-
 async def until(holds: Callable[[], bool]) -> None:
     """Returns when the condition holds; fails the test after a deadline."""
     async with asyncio.timeout(20.0):

@@ -5,13 +5,20 @@ A guard (a shell that waits on a pipe) kills the server when the test runner is 
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+_PORTS_EACH = 4_000
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST = random.randrange(_PORTS_EACH)  # another run may be at it on this machine
+_PORTS = itertools.cycle(10_000 + _PROCESS * _PORTS_EACH + (_FIRST + n) % _PORTS_EACH for n in range(_PORTS_EACH))
 
 
 class ServerProcess:
@@ -91,8 +98,14 @@ def is_listening(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody listens on right now, and that nobody else is given meanwhile: below those that
+    the system gives to connections, and each process of a test run has some of its own."""
+    for port in _PORTS:
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                server.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from schemas.errors import Stop
-from streamkit.health import Partition, Progress, Readiness, add_health_routes
+from streamkit.health import PartitionLag, Progress, Readiness, add_health_routes
 from streamkit.lifecycle import COLLECT_AT, Server, Watch, run_until_signalled, serve, spare_what_stands
 from tests.wire import connected, one_answer
 
@@ -86,7 +86,7 @@ TOKEN = {"Authorization": "Bearer internal-token"}
 
 
 async def test_readyz_tells_reasons_and_progress_to_the_internal_token_only(server: Server, room: _Room) -> None:
-    partitions = {"0": Partition(3, 5, 2, 0.5, 1, 4096)}
+    partitions = {"0": PartitionLag(3, 5, 2, 0.5, 1, 4096)}
     room.readiness = Readiness(("Redis is away",), progress=Progress({"0": 3}, {"0": 5}, 2, 0.5, partitions))
     async with aiohttp.ClientSession(server.url) as http:
         async with http.get("/readyz") as answer:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from projector.lag import Lag, PartitionLag
+from projector.lag import Lag
 from schemas.errors import LogUnavailable
-from streamkit.health import Partition
+from streamkit.health import PartitionLag
 from streamkit.readiness import Health
 
 
@@ -29,7 +29,7 @@ async def test_what_is_told_of_each_partition() -> None:
     readiness = await Health(lambda: ["Redis is away."], projector=Folding(1.5)).readiness()
     assert readiness.reasons == ("Redis is away.",)
     assert readiness.progress is not None
-    assert readiness.progress.partitions["1"] == Partition(3, 10, 7, 1.5, 2, 8192)
+    assert readiness.progress.partitions["1"] == PartitionLag(3, 10, 7, 1.5, 2, 8192)
     assert (readiness.progress.positions, readiness.progress.ends) == ({"0": 5, "1": 3}, {"0": 5, "1": 10})
     assert (readiness.progress.lag_events, readiness.progress.lag_s) == (7, 1.5)
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from projector.database import open_file
-from projector.run import file_of
+from projector.database import file_of, open_file
 from projector.shelf import Shelf
 from schemas.kinds import KicksGifted
 from streamkit.__main__ import cli

@@ -17,7 +17,8 @@ import duckdb
 import pytest
 
 from projector import staging
-from projector.run import Projector, file_of
+from projector.database import file_of
+from projector.run import Projector
 from schemas.control import DeadLettersRedriven, encode_control
 from schemas.dead_letter import decode_dead_letter, encode_dead_letter, letter_key
 from schemas.event import Event, encode_event, utc_now
