@@ -5,16 +5,16 @@ What may not live here: anything a consumer may see.
 
 from __future__ import annotations
 
-import hmac
-
 import duckdb
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from projector.database import generation_of
 from projector.digest import digest
 from projector.recipes import versions_of
-from projector.run import Projector, generation_of
+from projector.run import Projector
+from streamkit.health import bears
 
 PATH = "/internal/v1/generations"
 
@@ -39,8 +39,7 @@ def add_generations_route(app: web.Application, projector: Projector, token: str
     """Add the path; it asks for `token` as bearer. `?digests=1`: with digests, which take a second by the million events."""
 
     async def generations(request: web.Request) -> web.Response:
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        if not bears(request, token):
             return web.json_response({"error": "unauthorized"}, status=401)
         told = await _tell(projector, digests=request.query.get("digests") == "1")
         return web.Response(body=msgspec.json.encode(told), content_type="application/json")

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import duckdb
 
-from projector.database import FileInUse
+from projector.database import FileInUse, generation_of
 from projector.folder import folder_held
-from projector.run import generation_of
 from projector.session import Session
 from projector.snapshots import Snapshot, SnapshotFailed, snapshots_of, write_snapshot
 from schemas.control import SnapshotWanted, encode_control
@@ -35,6 +34,17 @@ class NoCopy(Stop):
     """What is served cannot be had; the text says of which partitions, and what to do."""
 
 
+async def want_snapshots(log: EventLog, *, by: str, why: str) -> str:
+    """Ask every projector for a snapshot of each partition that it answers for; under which id they write them.
+
+    Raises LogUnavailable.
+    """
+    wanted = secrets.token_hex(8)
+    event = SnapshotWanted(at=utc_now(), by=by, why=why, snapshot=wanted)
+    await log.append(CONTROL, [Record("snapshots", encode_control(event))])
+    return wanted
+
+
 async def ask_for_copies(
     log: EventLog, snapshot_dir: Path, partitions: Sequence[int], *, by: str, why: str, tell: Waiting
 ) -> dict[int, Snapshot]:
@@ -42,9 +52,7 @@ async def ask_for_copies(
 
     Raises NoCopy when some do not come, LogUnavailable.
     """
-    wanted = secrets.token_hex(8)
-    event = SnapshotWanted(at=utc_now(), by=by, why=why, snapshot=wanted)
-    await log.append(CONTROL, [Record("snapshots", encode_control(event))])
+    wanted = await want_snapshots(log, by=by, why=why)
     folder, found = snapshot_dir / log.log_id, dict[int, Snapshot]()
     size, moved_at = 0, time.monotonic()
     while len(found) < len(partitions):

@@ -58,6 +58,24 @@ class FileInUse(Stop):
     """Another process holds the file: only one projector may own a partition's file."""
 
 
+def file_of(data_dir: Path, generation: int, partition: int) -> Path:
+    """Where the read models of a partition lie."""
+    return data_dir / "generations" / str(generation) / f"partition-{partition}.duckdb"
+
+
+def generation_of(file: Path) -> int:
+    """Which generation a partition's file is of."""
+    return int(file.parent.name)
+
+
+def size_of(file: Path) -> int:
+    """Its bytes; 0 for one that is not there, or was deleted in this moment."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def open_file(path: Path, *, log_id: str, partition: int, models: Sequence[ReadModel] = READ_MODELS) -> Session:
     """Open or make the partition's file; a file that is of another log, partition or FOLD_VERSION is deleted first.
 

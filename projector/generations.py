@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from projector.database import FileInUse, open_file
+from projector.database import FileInUse, generation_of, open_file
 from projector.fold import read_position
 from projector.partition import PartitionFold
 from projector.poison import PartitionStopped
 from projector.recipes import versions_of
 from projector.restoring import restore_newest
-from projector.run import generation_of
 from projector.shelf import Shelf
 from schemas.control import GenerationDropped, GenerationPromoted, GenerationStarted
 from schemas.errors import StreamkitError

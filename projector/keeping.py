@@ -16,8 +16,8 @@ from pathlib import Path
 import duckdb
 from msgspec import Struct
 
-from projector.database import Database
-from projector.run import Projector, generation_of
+from projector.database import Database, generation_of
+from projector.run import Projector
 from projector.snapshots import SnapshotFailed, folder_of, prune, snapshots_of, write_snapshot
 from streamkit import telemetry
 from streamkit.log.shares import Tenure

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from projector.database import generation_of, size_of
 from projector.partition import PartitionFold, received_at
 from schemas.errors import Retry
 from schemas.event import utc_now
 from streamkit import telemetry
+from streamkit.health import PartitionLag
 from streamkit.log.protocol import EVENTS, EventLog
 
 _GAUGES = (
@@ -26,20 +28,6 @@ _GAUGES = (
     telemetry.GENERATION,
     telemetry.FOLD_POSITION,
 )
-
-
-class PartitionLag(Struct, frozen=True):
-    """Of one partition: the next position to fold, the log's end, events between them, the age in seconds of the oldest of
-    those (0.0 when there is none), the generation that answers, the bytes of its file, and when the newest snapshot to
-    restore it from was made (None: not known)."""
-
-    position: int
-    end: int
-    lag_events: int
-    lag_s: float
-    generation: int
-    file_bytes: int
-    snapshot_made_at: datetime | None
 
 
 class Lag(Struct, frozen=True):
@@ -110,8 +98,8 @@ class LagMeter:
             end=end,
             lag_events=behind,
             lag_s=0.0 if oldest_at is None else max(0.0, (utc_now() - oldest_at).total_seconds()),
-            generation=int(path.parent.name),
-            file_bytes=sum(_size(file) for file in (path, path.with_name(f"{path.name}.wal"))),
+            generation=generation_of(path),
+            file_bytes=sum(size_of(file) for file in (path, path.with_name(f"{path.name}.wal"))),
             snapshot_made_at=self.snapshots.get(path),
         )
 
@@ -129,10 +117,3 @@ class LagMeter:
         found = received_at(batch.values[0]) if batch.values else None
         self._oldest[one.partition] = position, found
         return found
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0

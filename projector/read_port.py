@@ -7,7 +7,6 @@ answered, and each word says in which epoch it is owned. What may not live here:
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable, Container
 from typing import Any
 
@@ -19,6 +18,7 @@ from msgspec import Struct
 from projector.run import Projector
 from schemas.errors import Retry
 from schemas.read_models import QUERIES
+from streamkit.health import bears
 from streamkit.log.shares import Sole, Tenure
 from streamkit.reads import LOG_ID_HEADER, Change, Question
 
@@ -71,11 +71,8 @@ def build_app(projector: Projector, token: str, tenure: Tenure = _SOLE) -> web.A
 
 
 def _guarded(handler: Handler, token: str) -> Handler:
-    expected = f"Bearer {token}".encode()
-
     async def guarded(request: web.Request) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").encode(errors="replace")
-        if not hmac.compare_digest(given, expected):
+        if not bears(request, token):
             return _json({"error": "unauthorized"}, status=401)
         return await handler(request)
 

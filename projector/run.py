@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projector.database import Database
+from projector.database import Database, file_of
 from projector.fold import Folded
 from projector.lag import Lag, LagMeter
 from projector.partition import PartitionFold
@@ -26,16 +26,6 @@ from streamkit.reads import Change
 
 if TYPE_CHECKING:
     from projector.generations import Succession
-
-
-def file_of(data_dir: Path, generation: int, partition: int) -> Path:
-    """Where the read models of a partition lie."""
-    return data_dir / "generations" / str(generation) / f"partition-{partition}.duckdb"
-
-
-def generation_of(file: Path) -> int:
-    """Which generation a partition's file is of."""
-    return int(file.parent.name)
 
 
 class Projector:

@@ -37,7 +37,7 @@ def share_partitions(
         positions=projector.positions,
         changed=ownership.shared,
     )
-    if settings.snapshot_dir != settings.data_dir / "snapshots":  # where no other projector would find them
+    if settings.snapshots_are_shared:
         watch.start(stack, "snapshots", Keeper(projector, settings.snapshot_dir, group).run())
     watch.start(stack, "ownership", ownership.run())
     watch.start(stack, "group", group.run())

@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from projector.run import file_of
+from projector.database import file_of, size_of
 from projector.snapshots import folder_of
 from schemas.errors import UNREADABLE, StreamkitError
 
@@ -67,7 +67,7 @@ class Shelf:
 
     def size_bytes(self, generation: int) -> int:
         """What all its files take."""
-        return sum(_size(file) for file in (self._folder / str(generation)).glob("*"))
+        return sum(size_of(file) for file in (self._folder / str(generation)).glob("*"))
 
     def served(self, partition: int) -> int | None:
         """Which generation the partition was answered from last; None when that is not known."""
@@ -126,13 +126,6 @@ def _locked(path: Path, *, create: bool) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:  # deleted in this moment
-        return 0
 
 
 def _read(path: Path, kind: type[S]) -> S | None:

@@ -27,6 +27,7 @@ from projector.session import Session
 from schemas.errors import UNREADABLE
 from schemas.event import utc_now
 from streamkit import telemetry
+from streamkit.transfer.appear import sync_folder
 
 LEFT_BEHIND_S = 3600.0
 """After so long, what a writer left that was killed is deleted, and a snapshot that somebody wanted and has seen."""
@@ -162,7 +163,7 @@ def restore(snapshot: Snapshot, to: Path) -> None:
             os.fsync(copy.fileno())
         _wal(to).unlink(missing_ok=True)  # of the file before: DuckDB would replay it into this one
         part.rename(to)
-        _fsync_folder(to.parent)
+        sync_folder(to.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -236,7 +237,7 @@ def _blocks(snapshot: Snapshot) -> Iterator[bytes]:
 
 def _describe(path: Path, described: Described) -> None:
     """Make the snapshot at `path` one that is found."""
-    _fsync_folder(path.parent)  # the copy is there before its description is
+    sync_folder(path.parent)  # the copy is there before its description is
     part = path.with_suffix(f".{secrets.token_hex(4)}.part")
     try:
         with part.open("wb") as file:
@@ -246,12 +247,4 @@ def _describe(path: Path, described: Described) -> None:
         part.rename(path.with_suffix(".json"))
     finally:
         part.unlink(missing_ok=True)
-    _fsync_folder(path.parent)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

@@ -18,6 +18,7 @@ import msgspec
 
 from projector.answering import PATH, Answering, Told
 from projector.bulk import fold_until
+from projector.copies import want_snapshots
 from projector.database import FileInUse, open_file
 from projector.digest import differences, digest
 from projector.fold import read_position
@@ -27,11 +28,11 @@ from projector.recipes import read_models, versions_of
 from projector.session import Session
 from projector.shelf import Shelf
 from projector.snapshots import BrokenSnapshot, SnapshotFailed, delete, restore, snapshots_of, write_snapshot
-from schemas.control import GenerationDropped, SnapshotWanted, encode_control
+from schemas.control import GenerationDropped
 from schemas.errors import UNREADABLE
 from schemas.event import utc_now
 from streamkit.generations import Generations, tell
-from streamkit.log.protocol import CONTROL, EVENTS, EventLog, Record
+from streamkit.log.protocol import EVENTS, EventLog
 from streamkit.rebuilding import Comparison, NotComparable, Stored
 
 ASKED_S = 60.0
@@ -105,13 +106,13 @@ class Files:
             answers=tuple(sorted(own)),
         )
 
-    def _open(self, generation: int, partition: int, *, for_copying: bool = False) -> Session | None:
-        """None: a process has it open, or it cannot be read. What was opened to be read only can write no copy."""
+    def _open(self, generation: int, partition: int) -> Session | None:
+        """To be read. None: a process has it open, or it cannot be read."""
         path = self._shelf.path(generation, partition)
         if not path.exists():
             return None
         try:
-            session = Session(duckdb.connect(str(path), read_only=not for_copying))
+            session = Session(duckdb.connect(str(path), read_only=True))
             session.execute("SET TimeZone = 'UTC'")
         except duckdb.Error:
             return None
@@ -177,7 +178,9 @@ class Files:
 
     async def _compare(self, a: int, b: int, limit: int, scratch: Path) -> Comparison:
         answered = await self._answered(digests=False)
-        wanted = await self._want({one.generation for one in answered.values()} & {a, b})
+        wanted = None
+        if {one.generation for one in answered.values()} & {a, b}:
+            wanted = await want_snapshots(self._log, by=self._plan.by, why="compare generations")
         positions, found, rows = {}, [], {}
         for partition in range(self._log.partitions(EVENTS)):
             paths = [
@@ -190,22 +193,14 @@ class Files:
             found += [{"partition": partition, **msgspec.to_builtins(one)} for one in differing]
         return Comparison(a, b, positions, equal=not rows, rows=sum(rows.values()), differences=found)
 
-    async def _want(self, generations: set[int]) -> str:
-        """Ask the projectors for snapshots of what they answer from; under which id they write them."""
-        wanted = secrets.token_hex(8)
-        if generations:
-            event = SnapshotWanted(at=utc_now(), by=self._plan.by, why="compare generations", snapshot=wanted)
-            await self._log.append(CONTROL, [Record("snapshots", encode_control(event))])
-        return wanted
-
     async def _copy(
-        self, generation: int, partition: int, answered: dict[int, Answering], wanted: str, to: Path
+        self, generation: int, partition: int, answered: dict[int, Answering], wanted: str | None, to: Path
     ) -> Path:
         """A copy of the file, which nobody else has open."""
         told = answered.get(partition)
-        if told is not None and told.generation == generation:
+        if told is not None and told.generation == generation and wanted is not None:
             return await self._snapshot(generation, partition, wanted, to)
-        session = await asyncio.to_thread(self._open, generation, partition, for_copying=True)
+        session = await asyncio.to_thread(self._open, generation, partition)
         if session is None:
             raise NotComparable(
                 f"There is no file of generation {generation}, partition {partition} in {self._plan.data_dir}, or a "

@@ -26,7 +26,7 @@ def plan_of(settings: Settings, *, by: str, why: str | None = None, workers: int
         log_url=settings.log_url,
         data_dir=settings.data_dir,
         snapshot_dir=settings.snapshot_dir,
-        publishes=settings.snapshot_dir != settings.data_dir / "snapshots",
+        publishes=settings.snapshots_are_shared,
         kept=settings.generations_kept,
         by=by,
         why=why,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 
+from projector.database import generation_of
 from projector.generations import Succession
 from projector.rebuild import Plan, rebuild
 from projector.recipes import has_risen, versions_of
-from projector.run import Projector, generation_of
+from projector.run import Projector
 from schemas.errors import StreamkitError
 from schemas.read_models import READ_MODELS
 from streamkit import telemetry

@@ -29,8 +29,8 @@ from projector.fold import Folded, fold
 from projector.recipes import read_models
 from projector.redrive import look_anew
 from projector.session import Session
-from projector.shelf import Shelf
 from projector.snapshots import Snapshot, delete
+from projector.succeeding import shelf_of
 from schemas.dead_letter import DeadLetter, LetterHead
 from schemas.errors import UNREADABLE, Stop
 from schemas.read_models import ReadModel
@@ -118,7 +118,7 @@ async def check(
 
 async def _closed_files(log: EventLog, settings: Settings, partitions: Sequence[int]) -> dict[int, Path]:
     """What the next start would answer from."""
-    generations, shelf = Generations(), Shelf(settings.data_dir, settings.snapshot_dir, log.log_id)
+    generations, shelf = Generations(), shelf_of(settings, log.log_id)
     await generations.catch_up(log)
     return {p: shelf.path(shelf.served(p) or generations.live, p) for p in partitions}
 

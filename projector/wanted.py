@@ -10,7 +10,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-from projector.run import Projector, generation_of
+from projector.database import generation_of
+from projector.run import Projector
 from projector.snapshots import SnapshotFailed, folder_of, write_snapshot
 from schemas.control import SnapshotWanted
 from schemas.event import utc_now

@@ -17,8 +17,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from streamkit.telemetry import REGISTRY
 
 
-class Partition(Struct, frozen=True):
-    """How far a partition is folded, the age of its oldest event that is not (0.0: all are), and what answers for it."""
+class PartitionLag(Struct, frozen=True):
+    """Of one partition: the next position to fold, the log's end, events between them, the age in seconds of the oldest of
+    those (0.0 when there is none), the generation that answers, the bytes of its file, and when the newest snapshot to
+    restore it from was made (None: not known)."""
 
     position: int
     end: int
@@ -37,7 +39,7 @@ class Progress(Struct, frozen=True):
     ends: dict[str, int]
     lag_events: int
     lag_s: float
-    partitions: dict[str, Partition]
+    partitions: dict[str, PartitionLag]
 
 
 class Spooled(Struct, frozen=True):
@@ -66,7 +68,7 @@ class _Details(Struct, frozen=True):
     lag_events: int | UnsetType = UNSET
     lag_s: float | UnsetType = UNSET
     spool: Spooled | UnsetType = UNSET
-    partitions: dict[str, Partition] | UnsetType = UNSET
+    partitions: dict[str, PartitionLag] | UnsetType = UNSET
 
 
 Ready = Callable[[], Awaitable[Readiness]]
@@ -83,7 +85,7 @@ def add_health_routes(app: web.Application, *, ready: Ready, token: str, rooms: 
 
     async def readyz(request: web.Request) -> web.Response:
         readiness = await ready()
-        details = _describe(readiness, rooms) if _knows(request, token) else _Details(_status(readiness))
+        details = _describe(readiness, rooms) if bears(request, token) else _Details(_status(readiness))
         return web.Response(
             status=200 if readiness.serving else 503,
             body=msgspec.json.encode(details),
@@ -92,7 +94,7 @@ def add_health_routes(app: web.Application, *, ready: Ready, token: str, rooms: 
         )
 
     async def metrics(request: web.Request) -> web.Response:
-        if not _knows(request, token):
+        if not bears(request, token):
             return web.json_response(
                 {"error": "unauthorized", "message": "Send the internal token: Authorization: Bearer TOKEN."},
                 status=401,
@@ -130,6 +132,7 @@ def _status(readiness: Readiness) -> str:
     return "degraded" if readiness.reasons else "ready"
 
 
-def _knows(request: web.Request, token: str) -> bool:
+def bears(request: web.Request, token: str) -> bool:
+    """Whether the request carries `token` as bearer; compared in constant time."""
     given = request.headers.get("Authorization", "")
     return hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {token}".encode())

@@ -6,33 +6,14 @@ What may not live here: any judgement of a room's; each tells its own reasons.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
-from msgspec import convert
-
 from schemas.errors import Retry
-from streamkit.health import Partition, Progress, Readiness, Spooled
+from streamkit.health import PartitionLag, Progress, Readiness, Spooled
 
 BEHIND_S = 60.0
 """From this age of an unfolded event on, what is served is degraded."""
-
-
-class _PartitionLag(Protocol):
-    @property
-    def position(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def lag_events(self) -> int: ...
-    @property
-    def lag_s(self) -> float: ...
-    @property
-    def generation(self) -> int: ...
-    @property
-    def file_bytes(self) -> int: ...
-    @property
-    def snapshot_made_at(self) -> datetime | None: ...
 
 
 class _Lag(Protocol):
@@ -45,7 +26,7 @@ class _Lag(Protocol):
     @property
     def lag_s(self) -> float: ...
     @property
-    def partitions(self) -> Mapping[int, _PartitionLag]: ...
+    def partitions(self) -> Mapping[int, PartitionLag]: ...
 
 
 class Folding(Protocol):
@@ -95,10 +76,7 @@ class Health:
                     {str(partition): end for partition, end in lag.ends.items()},
                     lag.lag_events,
                     lag.lag_s,
-                    {
-                        str(partition): convert(one, Partition, from_attributes=True)
-                        for partition, one in lag.partitions.items()
-                    },
+                    {str(partition): one for partition, one in lag.partitions.items()},
                 )
             except Retry as away:
                 reasons.append(str(away))
