@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
 import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.errors import BadSettings
 from streamkit.addresses import DEFAULT_API_URL, DEFAULT_INGEST_URL, DEFAULT_PROJECTOR_URL, announced_processes
@@ -24,8 +26,9 @@ _NO_ROOMS_TOLD = "something answers there, and does not say which rooms it serve
 
 
 async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dict[str, Any]:
-    """`rooms`; of the projectors that answer `positions`, `lag_events`, `lag_s` and `partitions` (None: none answers); and
-    what all `spool`s together hold (None: no room that answers has one).
+    """`rooms`; of the projectors that answer `positions`, `lag_events`, `lag_s` and `partitions`, each with its `owner`
+    (None: none answers); what all `spool`s together hold (None: no room that answers has one); and `since_start`, what
+    the processes counted, each from its start on (None: none tells).
 
     Of a room, `up` is None when something answers that may be it. Waits 2 s at most; does not raise.
     """
@@ -52,8 +55,12 @@ async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dic
         "positions": {p: position for answer in folding for p, position in answer["positions"].items()} or None,
         "lag_events": sum(answer["lag_events"] for answer in folding) if folding else None,
         "lag_s": max(answer["lag_s"] for answer in folding) if folding else None,
-        "partitions": {p: one for answer in folding for p, one in answer.get("partitions", {}).items()} or None,
+        "partitions": {
+            p: one | {"owner": answer["url"]} for answer in folding for p, one in answer.get("partitions", {}).items()
+        }
+        or None,
         "spool": _together([answer["spool"] for answer in answers if "spool" in answer]),
+        "since_start": count_since_start([answer["metrics"] for answer in answers if answer["metrics"] is not None]),
     }
 
 
@@ -64,6 +71,29 @@ def _together(spools: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         "events": sum(spool["events"] for spool in spools),
         "bytes": sum(spool["bytes"] for spool in spools),
         "oldest_s": max(spool["oldest_s"] for spool in spools),
+    }
+
+
+def count_since_start(told: Sequence[str]) -> dict[str, Any] | None:
+    """Of what processes tell at `/metrics`: duplicates known at intake and dropped by the fold, and the seconds that each
+    read model's settling took, most first."""
+    if not told:
+        return None
+    at_intake = dropped = 0
+    settled_s: defaultdict[str, float] = defaultdict(float)
+    for family in (family for text in told for family in text_string_to_metric_families(text)):
+        for sample in family.samples:
+            if sample.name == "streamkit_deliveries_total" and sample.labels["outcome"] == "duplicate":
+                at_intake += int(sample.value)
+            elif sample.name == "streamkit_folded_duplicates_total":
+                dropped += int(sample.value)
+            elif sample.name == "streamkit_fold_model_seconds_total":
+                settled_s[sample.labels["model"]] += sample.value
+    return {
+        "duplicates": {"at_intake": at_intake, "in_fold": dropped},
+        "settling_s": {
+            model: round(settled_s[model], 3) for model in sorted(settled_s, key=settled_s.__getitem__, reverse=True)
+        },
     }
 
 
@@ -102,6 +132,10 @@ async def _probe(http: aiohttp.ClientSession, url: str, token: str | None) -> di
     try:
         async with http.get(f"{url}/readyz", headers=headers) as answer:
             told = msgspec.json.decode(await answer.read())
-            return {"url": url, "rooms": (), "reasons": (), **told} if "status" in told else None
+            if "status" not in told:
+                return None
+        async with http.get(f"{url}/metrics", headers=headers) as answer:
+            metrics = await answer.text() if answer.ok else None
+        return {"url": url, "rooms": (), "reasons": (), "metrics": metrics, **told}
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError, TypeError):
         return None

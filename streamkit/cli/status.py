@@ -32,6 +32,8 @@ LOOK_BACK = 1000
 def status(urls: tuple[str, ...], as_json: bool) -> None:
     """Every room: up or not; log ends, positions, lag, spool, dead letters, the last delivery of each platform.
 
+    Duplicates, and what the settling of each read model took, are counted from each process's start on.
+
     \b
     Rooms are looked for at the addresses that processes left in the data folder, at STREAMKIT_PROJECTOR_URLS,
     at the default ports of this machine, and at each --at. Exit 3 when the log does not answer.
@@ -118,9 +120,10 @@ async def _last_events(log: EventLog) -> dict[str, str | None]:
 
 
 def _folded(partition: dict[str, Any] | None) -> tuple[Any, ...]:
-    """What a projector tells of a partition: where it is, how far behind, and what its file and its newest snapshot are."""
+    """What a projector tells of a partition: where it is, how far behind, what its file and its newest snapshot are, and
+    which projector that is."""
     if partition is None:
-        return (None,) * 6
+        return (None,) * 7
     made_at = partition["snapshot_made_at"]
     age_s = None if made_at is None else (utc_now() - datetime.fromisoformat(made_at)).total_seconds()
     return (
@@ -130,6 +133,7 @@ def _folded(partition: dict[str, Any] | None) -> tuple[Any, ...]:
         partition["generation"],
         partition["file_bytes"],
         None if age_s is None else f"{age_s:.0f} s ago",
+        partition["owner"],
     )
 
 
@@ -151,10 +155,14 @@ def _text(document: dict[str, Any]) -> str:
         ends = document["log"]["ends"][EVENTS]
         partitions = document["partitions"] or {}
         rows = [(p, end, *_folded(partitions.get(p))) for p, end in ends.items()]
-        headers = ("PARTITION", "LOG END", "FOLDED TO", "BEHIND", "OLDEST", "GENERATION", "BYTES", "SNAPSHOT")
+        headers = ("PARTITION", "LOG END", "FOLDED TO", "BEHIND", "OLDEST", "GENERATION", "BYTES", "SNAPSHOT", "OWNER")
         lines += [table(headers, rows), ""]
         if document["lag_events"] is not None:
             lines.append(f"lag             {document['lag_events']} events, {document['lag_s']:.1f} s")
+        if since := document["since_start"]:
+            lines.append("duplicates      {at_intake} at intake, {in_fold} in the fold".format(**since["duplicates"]))
+            spent = [f"{model} {seconds:.1f} s" for model, seconds in since["settling_s"].items() if seconds >= 0.05]
+            lines.append(f"settling took   {', '.join(spent) or '-'}")
         letters = document["dead_letters"]
         why = "".join(f", {number} {reason}" for reason, number in letters["by_reason"].items())
         size = "" if letters["bytes"] is None else f" ({letters['bytes']} bytes)"

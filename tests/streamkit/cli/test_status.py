@@ -11,6 +11,7 @@ import aiohttp
 from schemas.event import encode_event
 from schemas.first_party_kinds import WheelSpun
 from schemas.kinds import LivestreamSnapshot
+from streamkit.cli.rooms import count_since_start
 from streamkit.cli.simulate import story
 from streamkit.log import open_log
 from streamkit.log.protocol import CONTROL, DEAD_LETTERS, EVENTS, Record
@@ -25,6 +26,7 @@ def test_with_nothing_running(tmp_path: Path) -> None:
     told = command(tmp_path, "status", STREAMKIT_PROJECTOR_URLS=f"http://127.0.0.1:{free_port()}")
     assert told["positions"] is None
     assert told["lag_events"] is None
+    assert told["since_start"] is None
     assert told["dead_letters"] == {"open": 0, "by_reason": {}, "count": 0, "bytes": 0}
     assert told["last_event_at"] == {"kick": None, "twitch": None}
     assert told["log"]["ends"]["streamkit.events"] == {"0": 0}
@@ -57,7 +59,7 @@ async def test_records_that_are_no_events_are_named_and_passed_over(tmp_path: Pa
 
 async def test_up_on_a_port_of_its_own_is_found_and_told(tmp_path: Path) -> None:
     with Program(tmp_path, "up", STREAMKIT_SANDBOX="1") as up:
-        sent = await send(up.url, story(5, 120, None, 0.0, 0.0))
+        sent = await send(up.url, story(5, 120, None, 20 / 120, 0.0))
         assert sent.accepted == 120
         async with aiohttp.ClientSession() as http:
             token = command(tmp_path, "settings", "--show", "STREAMKIT_INTERNAL_TOKEN")["value"]
@@ -71,6 +73,8 @@ async def test_up_on_a_port_of_its_own_is_found_and_told(tmp_path: Path) -> None
         assert {room["status"] for room in here.values()} == {"ready"}
         assert told["positions"] == told["log"]["ends"]["streamkit.events"] == ends["ends"]
         assert told["lag_events"] == 0
+        assert {one["owner"] for one in told["partitions"].values()} == {up.url}
+        assert 0 < sum(told["since_start"]["duplicates"].values()) <= 20  # those that are no event count as none
         assert all(told["last_event_at"].values())
         assert up.url in run(tmp_path, "status").stdout
         await asyncio.to_thread(_with_another_key, tmp_path, up.url)
@@ -93,6 +97,25 @@ def _with_another_key(folder: Path, url: str) -> None:
     ours = {"STREAMKIT_SECRET_KEY": command(folder, "settings", "--show", "STREAMKIT_SECRET_KEY")["value"]}
     there = [room for room in command(elsewhere, "status", "--at", url, **ours)["rooms"] if room["url"] == url]
     assert {room["status"] for room in there} == {"ready"}
+
+
+def test_what_several_processes_counted_is_added_up() -> None:
+    ingest = """# TYPE streamkit_deliveries_total counter
+streamkit_deliveries_total{outcome="event",platform="kick"} 100.0
+streamkit_deliveries_total{outcome="duplicate",platform="kick"} 3.0
+streamkit_deliveries_total{outcome="duplicate",platform="twitch"} 2.0
+"""
+    projector = """# TYPE streamkit_folded_duplicates_total counter
+streamkit_folded_duplicates_total{partition="0"} 4.0
+streamkit_folded_duplicates_total{partition="1"} 1.0
+# TYPE streamkit_fold_model_seconds_total counter
+streamkit_fold_model_seconds_total{model="events"} 0.25
+streamkit_fold_model_seconds_total{model="coins"} 1.5
+"""
+    told = count_since_start([ingest, projector, projector])
+    assert told == {"duplicates": {"at_intake": 5, "in_fold": 10}, "settling_s": {"coins": 3.0, "events": 0.5}}
+    assert told is not None and list(told["settling_s"]) == ["coins", "events"]
+    assert count_since_start([]) is None
 
 
 async def test_what_a_bot_pushes_or_a_poll_sees_hides_no_webhook_that_is_dead(tmp_path: Path) -> None:
