@@ -114,7 +114,7 @@ streamkit_fold_model_seconds_total{model="coins"} 1.5
 """
     told = count_since_start([ingest, projector, projector])
     assert told == {"duplicates": {"at_intake": 5, "in_fold": 10}, "settling_s": {"coins": 3.0, "events": 0.5}}
-    assert told is not None and list(told["settling_s"]) == ["coins", "events"]
+    assert list(told["settling_s"]) == ["coins", "events"]
     assert count_since_start([]) is None
 
 
