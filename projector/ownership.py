@@ -20,6 +20,8 @@ from streamkit import telemetry
 from streamkit.log.shares import Share
 
 AGAIN_S = 5.0
+CATCH_UP_S = 8.0
+"""So long is folded before a partition that was restored answers at the latest: it is to be fresh 10 s after it moved."""
 
 
 class Ownership:
@@ -88,7 +90,7 @@ class Ownership:
         await asyncio.to_thread(partial(restore_newest, folder, projector.log_id, partition, path))
         if partition not in self._share.partitions:
             return
-        await projector.take(partition)
+        await projector.take(partition, catch_up_s=CATCH_UP_S)
         took_s = asyncio.get_running_loop().time() - began_s
         position = projector.positions()[partition]
         telemetry.info("partition_taken", partition=partition, position=position, took_s=round(took_s, 3))

@@ -8,6 +8,7 @@ partition (partition.py).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -18,7 +19,9 @@ from projector.database import Database, file_of
 from projector.fold import Folded
 from projector.lag import Lag, LagMeter
 from projector.partition import PartitionFold
+from projector.poison import PartitionStopped
 from projector.reads import Reads
+from schemas.errors import Retry
 from streamkit import telemetry
 from streamkit.generations import FIRST
 from streamkit.log.protocol import EVENTS, EventLog
@@ -56,21 +59,33 @@ class Projector:
         for partition in self._at_start:
             await self.take(partition)
 
-    async def take(self, partition: int) -> None:
-        """Own the partition: open its file, answer from it and go on folding. Raises FileInUse."""
+    async def take(self, partition: int, *, catch_up_s: float = 0.0) -> None:
+        """Own the partition: open its file, answer from it and go on folding. Raises FileInUse.
+
+        With `catch_up_s`, answer only once the file has what the log has now, or after so many seconds: whoever owned
+        the partition before has answered from there, and numbers that go back are worse than a wait.
+        """
         assert partition not in self._folds, f"partition {partition} is owned already"
         generation = FIRST if self._succession is None else await self._succession.begins_in(partition)
-        one = PartitionFold(self._log, self.new_file(generation, partition), moved=self._moved(partition))
+        one = PartitionFold(self._log, self.new_file(generation, partition), moved=None)
         try:
             await one.open()
+            one.start()
+            if catch_up_s:
+                await self._catch_up(one, catch_up_s)
         except BaseException:
             await one.close()
             raise
+        one.moved = self._moved(partition)
         self._folds[partition] = one
         self._answer_from(one)
-        one.start()
         if self._succession is not None:
             await self._succession.taken(partition)
+
+    async def _catch_up(self, one: PartitionFold, within_s: float) -> None:
+        with contextlib.suppress(TimeoutError, Retry, PartitionStopped):  # then it answers what it has
+            async with asyncio.timeout(within_s):
+                await one.reach((await self._log.ends(EVENTS))[one.partition])
 
     async def release(self, partition: int) -> None:
         """Own the partition no more: whoever waits for it gets Retry, its file is closed. Idempotent."""

@@ -110,6 +110,28 @@ async def test_a_partition_begins_from_a_snapshot_and_goes_on_from_the_log(
     assert "snapshot_restored" in caplog.messages
 
 
+async def test_what_was_taken_answers_once_it_has_what_the_log_had(site: Site) -> None:
+    """Whoever owned it before may have answered from the log's end: an older answer would go back."""
+    user_id = next(user for user in range(1, 100) if partition_of(str(user), PARTITIONS) == 0)
+    record = Record(key=str(user_id), value=encode_event(chat("hello")))
+    appended = await site.log.append(EVENTS, [record] * 2_500)
+    taken_at: list[dict[int, int]] = []
+    site.projector.on_change(lambda change: taken_at.append(site.projector.positions()))
+    site.share(1, 0)
+    await site.owns(0)
+    assert taken_at[0] == {0: appended[-1].position}
+
+
+async def test_what_was_taken_answers_all_the_same_when_it_cannot_get_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projector.ownership.CATCH_UP_S", 0.01)
+    await site.log.append(EVENTS, [Record(key="1", value=encode_event(chat("hello")))] * 20_000)
+    site.share(1, 0, 1, 2)
+    await site.owns(0, 1, 2)
+    assert site.ownership.readiness() == []
+
+
 async def test_a_snapshot_of_a_longer_log_than_there_is_is_not_gone_on_with(site: Site) -> None:
     """The log lost its tail: what the snapshot has is not what the log has."""
     path = file_at(AHEAD * 2, site.folder / "ahead.duckdb", site.log.log_id)
