@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from projector import seen, staging
 from projector.session import ENVIRONMENT, Session
-from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, ReadModel
+from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, Fold, ReadModel
 from schemas.read_models.model import lately
 from streamkit import telemetry
 
@@ -201,14 +201,15 @@ def _settle(session: Session, models: Sequence[ReadModel], arrivals: str, begin:
         for model in models:
             began_s = time.perf_counter()
             for fold in model.fold:
-                session.execute(f"INSERT INTO {fold.into} SELECT * FROM ({fold.sql}) ORDER BY user_id, position")
+                rows = _together(fold, fold.sql, SETTLED_EVERY)
+                session.execute(f"INSERT INTO {fold.into} SELECT * FROM ({rows}) ORDER BY user_id, position")
             for sql in model.settle:
                 session.execute(sql, used_in(sql, known))
             telemetry.FOLD_MODEL_SECONDS.labels(model.name).inc(time.perf_counter() - began_s)
         sort_every = SETTLED_EVERY * SORTED_EVERY
         if end // sort_every > begin // sort_every:
             for fold in (fold for model in models for fold in model.fold if fold.by_user):
-                _sort(session, fold.into, begin - begin % sort_every, end - end % sort_every)
+                _sort(session, fold, begin - begin % sort_every, end - end % sort_every)
         session.execute("DELETE FROM recent")
         session.execute(f"INSERT INTO recent SELECT * FROM {arrivals} WHERE position >= $1", [end])
     except ENVIRONMENT:
@@ -220,12 +221,17 @@ def _settle(session: Session, models: Sequence[ReadModel], arrivals: str, begin:
         ) from error
 
 
-def _sort(session: Session, table: str, begin: int, end: int) -> None:
+def _sort(session: Session, fold: Fold, begin: int, end: int) -> None:
     """Lay the rows at positions from `begin` up to before `end` anew, each broadcaster's side by side."""
     known = [begin, end]
-    session.execute(
-        f"CREATE OR REPLACE TEMP TABLE sorting AS SELECT * FROM {table} WHERE position >= $1 AND position < $2", known
-    )
-    session.execute(f"DELETE FROM {table} WHERE position >= $1 AND position < $2", known)
-    session.execute(f"INSERT INTO {table} SELECT * FROM sorting ORDER BY user_id, position")
+    within = f"{fold.into} WHERE position >= $1 AND position < $2"
+    rows = _together(fold, f"SELECT * FROM {within}", SETTLED_EVERY * SORTED_EVERY)
+    session.execute(f"CREATE OR REPLACE TEMP TABLE sorting AS {rows}", known)
+    session.execute(f"DELETE FROM {within}", known)
+    session.execute(f"INSERT INTO {fold.into} SELECT * FROM sorting ORDER BY user_id, position")
     session.execute("DROP TABLE sorting")
+
+
+def _together(fold: Fold, rows: str, every: int) -> str:
+    """The selection `rows`, with those of `every` positions taken together where the fold does so."""
+    return f"WITH apart AS ({rows}) {fold.together.replace('$every', str(every))}" if fold.together else rows

@@ -10,7 +10,6 @@ than that, a live poll reopens a stream that ended, and one that is not live end
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 from msgspec import Struct
@@ -63,71 +62,63 @@ SELECT position, user_id, platform,
 FROM batch WHERE type IN ('{STATUS}', '{METADATA}', '{SNAPSHOT}')
 """
 
-STREAMS = """
-SELECT platform, stream, min(started), max(ended_us), max(title), max(category), max(seen), max(unseen_us)
-FROM stream_status_now WHERE user_id = $user_id GROUP BY platform, stream
+_OF_STREAM = """min(started) AS started, max(ended_us) AS ended_us, max(title) AS title, max(category) AS category,
+    max(seen) AS seen, max(unseen_us) AS unseen_us"""
+"""Of what was told of a stream only the least and the greatest count, whatever was taken together before."""
+
+TOGETHER = f"""
+SELECT max(position) AS position, user_id, platform, stream, {_OF_STREAM}
+FROM apart GROUP BY user_id, platform, stream, position // $every
 """
+"""Polls come each minute, streams each day."""
+
+NOW = f"""
+SELECT platform, arg_max({{'started': started, 'ended_us': ended_us, 'seen': seen}}, started),
+    max(ended_us) FILTER (stream IS NULL), max(unseen_us), max(title), max(category)
+FROM (
+    SELECT platform, stream, {_OF_STREAM} FROM stream_status_now WHERE user_id = $user_id GROUP BY platform, stream
+) GROUP BY platform ORDER BY platform
+"""
+"""By platform: the stream that started last (null: none that is known to have started), the last end that names none, the
+last poll that found nothing, and the newest texts."""
 
 
 class _Stream(Struct, frozen=True):
-    """What is known of one stream, or (`id` None) of none by its name; the fields as in COLUMNS."""
+    """A platform's newest stream; the fields as in COLUMNS."""
 
-    id: str | None
-    started: dict[str, Any] | None
+    started: dict[str, Any]
     ended_us: int | None
-    title: dict[str, Any] | None
-    category: dict[str, Any] | None
     seen: dict[str, Any] | None
-    unseen_us: int | None
 
 
 def now(reading: Reading) -> Rows:
     """`StreamStatusRow`, one per platform of which anything is known."""
-    by_platform: dict[str, list[_Stream]] = defaultdict(list)
-    for platform, *row in reading.rows(STREAMS):
-        by_platform[platform].append(_Stream(*row))
-    return [_status(platform, streams) for platform, streams in sorted(by_platform.items())]
+    rows: Rows = []
+    for platform, newest, nameless_us, unseen_us, title, category in reading.rows(NOW):
+        texts = (None if title is None else title["text"], None if category is None else category["text"])
+        stream = None if newest is None else _Stream(**newest)
+        if stream is None or not _is_live(stream, nameless_us if platform == "twitch" else None, unseen_us):
+            rows.append((platform, False, None, *texts))
+        else:
+            rows.append((platform, True, None if stream.seen is None else stream.seen["viewers"], *texts))
+    return rows
 
 
-def _status(platform: str, streams: list[_Stream]) -> tuple[Any, ...]:
-    stream = _live(platform, streams)
-    return (
-        platform,
-        stream is not None,
-        stream.seen["viewers"] if stream is not None and stream.seen is not None else None,
-        _newest(one.title for one in streams),
-        _newest(one.category for one in streams),
-    )
-
-
-def _live(platform: str, streams: list[_Stream]) -> _Stream | None:
-    """The platform's newest stream, when it is live."""
-    told = [(one.started["us"], one.started["event_id"], one) for one in streams if one.started is not None]
-    if not told:
-        return None
-    started_us, _, stream = max(told, key=lambda one: one[:2])
-    nameless = next((one for one in streams if one.id is None), None)
-    ended_us = stream.ended_us
-    if platform == "twitch" and nameless is not None and (nameless.ended_us or started_us) > started_us:
-        ended_us = max(ended_us or started_us, nameless.ended_us or started_us)
-    seen_us = stream.seen["us"] if stream.seen is not None else None
-    if ended_us is not None and (seen_us is None or seen_us <= ended_us + GRACE_US):
-        return None
-    live_us = started_us if seen_us is None else max(started_us, seen_us)
-    if nameless is not None and nameless.unseen_us is not None and nameless.unseen_us > live_us + GRACE_US:
-        return None
-    return stream
-
-
-def _newest(told: Any) -> str | None:
-    """Of structs (us, event_id, text) and None, the text of the greatest."""
-    known = [(one["us"], one["event_id"], one["text"]) for one in told if one is not None]
-    return max(known, key=lambda one: one[:2])[2] if known else None
+def _is_live(stream: _Stream, nameless_us: int | None, unseen_us: int | None) -> bool:
+    """Whether nothing has ended it since it was found live: neither an end, of its own or (Twitch) nameless, nor a poll."""
+    started_us: int = stream.started["us"]
+    seen_us: int = started_us if stream.seen is None else stream.seen["us"]
+    ends = [] if stream.ended_us is None else [stream.ended_us]
+    if nameless_us is not None and nameless_us > started_us:
+        ends.append(nameless_us)
+    if ends and (stream.seen is None or seen_us <= max(ends) + GRACE_US):
+        return False
+    return unseen_us is None or unseen_us <= max(started_us, seen_us) + GRACE_US
 
 
 READ_MODEL = ReadModel(
     name="stream_status",
-    version=4,
-    fold=(Fold(into="stream_status", kinds=(STATUS, METADATA, SNAPSHOT), columns=COLUMNS, sql=TOLD),),
+    version=5,
+    fold=(Fold("stream_status", kinds=(STATUS, METADATA, SNAPSHOT), columns=COLUMNS, sql=TOLD, together=TOGETHER),),
     queries=(Query(name="stream_status", row=StreamStatusRow, answer=now),),
 )

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from unittest import mock
 
 from schemas.event import Event
 from schemas.kinds import LivestreamMetadata, LivestreamSnapshot, LivestreamStatus
-from tests.projector.events import T0, event
+from tests.harness import fold
+from tests.projector.events import T0, USER, event
 from tests.schemas.read_models.conftest import Ask
 
 
@@ -112,3 +115,21 @@ def test_a_title_of_a_poll_gives_way_to_one_told_shortly_before(asked: Ask) -> N
     log = [metadata("told", "Chess", 100), poll(0, 150, title="old")]
     assert asked(log, "stream_status") == [("kick", True, None, "told", "Chess")]
     assert asked([*log, poll(0, 210, title="newer")], "stream_status") == [("kick", True, None, "newer", "Chess")]
+
+
+def test_polls_do_not_pile_up(tmp_path: Path) -> None:
+    """A row a stream, whatever the batches were, and one for what is told of none: by ten positions, later by forty."""
+    log = [poll(0, 60 * at, at, "a") if at % 80 < 60 else poll(None, 60 * at) for at in range(400)]
+    with (
+        mock.patch("projector.fold.SETTLED_EVERY", 10),
+        mock.patch("projector.fold.SORTED_EVERY", 4),
+        fold(log, path=tmp_path / "a.duckdb", batches=[7] * 57) as folded,
+        fold(log, path=tmp_path / "b.duckdb") as whole,
+    ):
+        assert folded.digest() == whole.digest()
+        ((rows,),) = folded.session.execute("SELECT count(*) FROM stream_status").fetchall()
+        assert rows == 400 / 40 + 5, (
+            "of the forties, every second one has polls that found it live and such that did not"
+        )
+        (status,) = folded.ask(USER, "stream_status")
+    assert (status.is_live, status.title) == (False, "a")

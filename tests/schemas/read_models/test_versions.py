@@ -18,7 +18,7 @@ STORED = Path(__file__).with_name("versions.json")
 
 def digest(model: ReadModel) -> str:
     """Of everything that decides the rows; white space does not."""
-    parts = [model.tables, *(f"{fold.into}:{fold.sql}" for fold in model.fold), *model.settle]
+    parts = [model.tables, *(f"{fold.into}:{fold.sql}{fold.together}" for fold in model.fold), *model.settle]
     text = "\n--\n".join(" ".join(part.split()) for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
