@@ -31,6 +31,8 @@ from streamkit.platforms.subscriptions import (
     Listed,
     Plan,
     Wanted,
+    by_webhook,
+    by_websocket,
     plan,
     wanted_on_kick,
     wanted_on_twitch,
@@ -209,8 +211,7 @@ class Subscriptions:
 
     async def _twitch(self) -> None:
         twitch, connections = self._platforms.twitch, self._platforms.tokens.connections().values()
-        listed = await by_app(self._platforms, "twitch", twitch.eventsub_subscriptions)
-        listed = [one for one in listed if one.method == "webhook"]  # sockets are their listeners' business
+        listed = by_webhook(await by_app(self._platforms, "twitch", twitch.eventsub_subscriptions))
         wanted = [
             each
             for connection in connections
@@ -254,7 +255,7 @@ async def ensure_on_session(platforms: Platforms, user_id: int, session_id: str)
     if connection is None:
         raise NotConnected(f"Broadcaster {user_id} was disconnected from Twitch meanwhile.")
     wanted = wanted_on_twitch(connection.platform_id, connection.scopes, webhooks=False)
-    to_do = plan(wanted, [one for one in listed if one.method == "websocket"], session_id, utc_now())
+    to_do = plan(wanted, by_websocket(listed, connection.platform_id), session_id, utc_now())
     transport = {"method": "websocket", "session_id": session_id}
     problems = await carry_out_on_twitch(
         to_do,

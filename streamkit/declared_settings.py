@@ -211,6 +211,14 @@ SETTINGS: tuple[Setting, ...] = (
         values.url("ws", "wss"),
     ),
     Setting(
+        "STREAMKIT_TWITCH_EVENTSUB_URL",
+        "url",
+        None,
+        "Where Twitch's EventSub subscriptions are made, listed and deleted",
+        _http,
+        without="unset: eventsub/subscriptions at Twitch's API",
+    ),
+    Setting(
         "STREAMKIT_KICK_CLIENT_ID",
         "text",
         None,

@@ -51,6 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     twitch_api_url: str
     twitch_auth_url: str
     twitch_eventsub_ws_url: str
+    twitch_eventsub_url: str | None
     kick_client_id: str | None
     kick_client_secret: str | None
     twitch_client_id: str | None

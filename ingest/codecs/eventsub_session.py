@@ -34,6 +34,9 @@ HEALTHY_S: Final = 60.0
 """A session that lasted so long was no failure: the next one is opened at once."""
 
 BACKOFF_LAST_S: Final = 60.0
+SUBSCRIBED_FAILURES: Final = 2
+"""A session that could be subscribed with counts as so many failures at most: the next one is opened within 4 s."""
+
 REVIVE_FIRST_S: Final = 1.0
 REVIVE_EVERY_S: Final = 60.0
 
@@ -98,6 +101,12 @@ class _SessionPayload(Struct):
     session: _SessionFields
 
 
+class _Told(Struct):
+    """A notification's payload, as far as the session reads it."""
+
+    event: Raw = Raw(b"null")
+
+
 class _Link(Struct):
     """`session_id` None: not welcomed yet. `quiet_since`: when the last frame came, or the shell began to wait."""
 
@@ -114,6 +123,7 @@ class _Link(Struct):
 
 _frame = msgspec.json.Decoder(_Frame)
 _session = msgspec.json.Decoder(_SessionPayload)
+_told = msgspec.json.Decoder(_Told)
 
 
 class Session:
@@ -211,6 +221,7 @@ class Session:
         """The session of this link has subscriptions."""
         if self._link is not None and self._link.number == number:
             self._subscribed = True
+            self._failures = min(self._failures, SUBSCRIBED_FAILURES)
 
     def not_subscribed(self, number: int, now: float) -> list[Action]:
         """It has none: the link is of no use, and another one is tried later."""
@@ -310,16 +321,17 @@ class Session:
 
     def _deliver(self, frame: _Frame, received_at: datetime, now: float) -> list[Action]:
         metadata = frame.metadata
+        is_revocation = metadata.message_type == "revocation" or _has_no_event(frame)
         headers = {
             twitch.MESSAGE_ID: metadata.message_id,
             twitch.TIMESTAMP: metadata.message_timestamp,
-            twitch.MESSAGE_TYPE: metadata.message_type,
+            twitch.MESSAGE_TYPE: "revocation" if is_revocation else metadata.message_type,
             twitch.SUBSCRIPTION_TYPE: metadata.subscription_type or "",
             twitch.SUBSCRIPTION_VERSION: metadata.subscription_version or "",
         }
         if not metadata.message_id or not all(_travels(value) for value in headers.values()):
             return [Unreadable()]
-        if metadata.message_type == "revocation" and not self._stopped:
+        if is_revocation and not self._stopped:
             # Once a minute at most: a subscription that is revoked as soon as it is made would go round for ever.
             earliest = now + REVIVE_FIRST_S
             last = self._revived_at
@@ -350,6 +362,14 @@ def _session_of(frame: _Frame) -> _SessionFields | None:
         return _session.decode(frame.payload).session
     except UNREADABLE:
         return None
+
+
+def _has_no_event(frame: _Frame) -> bool:
+    """Then it is a revocation: Twitch's command-line client tells it as a notification, in a revocation's shape."""
+    try:
+        return bytes(_told.decode(frame.payload).event) == b"null"
+    except UNREADABLE:
+        return False
 
 
 def _travels(value: str) -> bool:

@@ -1,4 +1,4 @@
-"""`streamkit accounts connect`: an address where the streamer consents, or a refresh token by hand; and how tokens go."""
+"""`streamkit accounts connect`: an address where the streamer consents, or a token by hand; and how tokens go."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import click
+from msgspec.structs import replace
 
 from schemas.control import PlatformName
 from schemas.errors import BadSettings, NotConnected, PlatformRefused
@@ -19,7 +20,7 @@ from streamkit.cli.control import Accounts, opened_accounts
 from streamkit.cli.credentials import deployment_keys
 from streamkit.keys import Keys, keys_of
 from streamkit.platforms.adopt import IdentityTaken, adopt, forget
-from streamkit.platforms.answers import GrantRefused
+from streamkit.platforms.answers import Grant, GrantRefused
 from streamkit.platforms.kick import KickApi
 from streamkit.platforms.parts import configured_platforms, outgoing_of
 from streamkit.platforms.scopes import scopes_asked
@@ -36,18 +37,28 @@ _MAX_TOKEN = 8192
 @click.option("--user-id", type=int, required=True, help="Whose account it is.")
 @click.option("--platform", type=click.Choice(["kick", "twitch"]), required=True)
 @click.option("--refresh-token-stdin", is_flag=True, help="Take a refresh token from stdin, without a browser.")
+@click.option(
+    "--access-token-stdin", is_flag=True, help="Take an access token of Twitch's from stdin; it is not renewed."
+)
 @json_option
-def connect(user_id: int, platform: PlatformName, refresh_token_stdin: bool, as_json: bool) -> None:
+def connect(
+    user_id: int, platform: PlatformName, refresh_token_stdin: bool, access_token_stdin: bool, as_json: bool
+) -> None:
     """Print the address where a streamer allows StreamKit to act; it works once, within 10 minutes.
 
     \b
     The same again when `accounts list` says that a connection needs it. A refresh token of the
-    deployment's own app can be given on stdin instead.
+    deployment's own app can be given on stdin instead, or an access token, which lasts until it
+    ends.
     Example:
       streamkit accounts connect --user-id 1 --platform kick
     """
-    if refresh_token_stdin:
-        _by_hand(user_id, platform, as_json)
+    if refresh_token_stdin and access_token_stdin:
+        raise click.UsageError("--refresh-token-stdin and --access-token-stdin: one token comes on stdin.")
+    if access_token_stdin and platform != "twitch":
+        raise click.UsageError("--access-token-stdin is for Twitch; Kick gives a refresh token with each.")
+    if refresh_token_stdin or access_token_stdin:
+        _by_hand(user_id, platform, as_json, renewable=refresh_token_stdin)
         return
 
     async def work(settings: Settings) -> dict[str, Any]:
@@ -72,16 +83,17 @@ def connect(user_id: int, platform: PlatformName, refresh_token_stdin: bool, as_
     emit(told, text, as_json=as_json)
 
 
-def _by_hand(user_id: int, platform: PlatformName, as_json: bool) -> None:
+def _by_hand(user_id: int, platform: PlatformName, as_json: bool, *, renewable: bool) -> None:
     token = sys.stdin.read(_MAX_TOKEN).strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise click.UsageError("--refresh-token-stdin needs one refresh token on stdin.")
+        kind = "refresh" if renewable else "access"
+        raise click.UsageError(f"--{kind}-token-stdin needs one {kind} token on stdin.")
 
     async def work(settings: Settings) -> dict[str, Any]:
         _check_app(settings, platform)
         async with opened_accounts(settings) as accounts:
             accounts.broadcaster(user_id)
-            return await adopt_by_hand(settings, accounts, user_id, platform, token)
+            return await adopt_by_hand(settings, accounts, user_id, platform, token, renewable=renewable)
 
     told = run(work, as_json=as_json)
     text = f"Broadcaster {user_id} is connected to the {platform.capitalize()} account {told['username']}."
@@ -89,10 +101,18 @@ def _by_hand(user_id: int, platform: PlatformName, as_json: bool) -> None:
 
 
 async def adopt_by_hand(
-    settings: Settings, accounts: Accounts, user_id: int, platform: PlatformName, token: str
+    settings: Settings,
+    accounts: Accounts,
+    user_id: int,
+    platform: PlatformName,
+    token: str,
+    *,
+    renewable: bool = True,
 ) -> dict[str, Any]:
-    """Connect the broadcaster with a refresh token: what the command tells. Raises Failure, PlatformAway, PlatformTimeout,
-    LogUnavailable."""
+    """Connect the broadcaster with a refresh token, or with an access token of Twitch's: what the command tells.
+
+    Raises Failure, PlatformAway, PlatformTimeout, LogUnavailable.
+    """
     keys = deployment_keys(settings, accounts)
     vault = Vault(accounts.log)
     await vault.catch_up()
@@ -101,7 +121,7 @@ async def adopt_by_hand(
         try:
             profile = await adopt(
                 (user_id, platform),
-                await api.refresh(token),
+                await _granted(api, token, renewable=renewable),
                 api,
                 scopes=scopes_asked(platform, settings),
                 keys=keys,
@@ -110,7 +130,8 @@ async def adopt_by_hand(
                 vault=vault,
             )
         except GrantRefused as refused:
-            raise Failure(f"{named} does not take this refresh token ({refused.message}); get a new one.") from None
+            kind = "refresh" if renewable else "access"
+            raise Failure(f"{named} does not take this {kind} token ({refused.message}); get a new one.") from None
         except PlatformRefused as refused:
             raise Failure(f"{refused}. Check STREAMKIT_{platform.upper()}_CLIENT_ID and _CLIENT_SECRET.") from None
         except (IdentityTaken, NotConnected) as error:
@@ -123,6 +144,13 @@ async def adopt_by_hand(
         "username": profile.username,
         "scopes": list(record.scopes),
     }
+
+
+async def _granted(api: KickApi | TwitchApi, token: str, *, renewable: bool) -> Grant:
+    if isinstance(api, TwitchApi) and not renewable:
+        return await api.as_it_is(token)
+    grant = await api.refresh(token)
+    return replace(grant, refresh_token=grant.refresh_token or token)
 
 
 def base_url(settings: Settings) -> str:

@@ -26,6 +26,8 @@ from streamkit.platforms.subscriptions import (
     PENDING,
     Listed,
     Wanted,
+    by_webhook,
+    by_websocket,
     not_granted,
     plan,
     twitch_callback,
@@ -161,7 +163,7 @@ async def _twitch(asked: Asked) -> list[Row]:
     webhooks = twitch_uses_webhooks(asked.settings)
     connections = [each for each in asked.tokens.connections().values() if each.platform == "twitch"]
     token = await told_by("Twitch", asked.tokens.app_token("twitch"))
-    listed = await told_by("Twitch", asked.twitch.eventsub_subscriptions(token))
+    listed = by_webhook(await told_by("Twitch", asked.twitch.eventsub_subscriptions(token)))
     callback = twitch_callback(asked.settings) if webhooks else "none"
     wanted: list[Wanted] = []
     problems: dict[Wanted, str] = {}
@@ -186,7 +188,7 @@ async def _sessions(
         listed = await told_by("Twitch", asked.twitch.eventsub_subscriptions(token))
     except NotConnected as lost:
         return _rows(asked, wanted, [], "", dict.fromkeys(wanted, str(lost)))
-    alive = [one for one in listed if one.status == "enabled"]
+    alive = [one for one in by_websocket(listed, connection.platform_id) if one.status == "enabled"]
     places = sorted({one.place for one in alive}, key=lambda place: -sum(one.place == place for one in alive))
     return _rows(asked, wanted, alive, places[0] if places else "none", problems)
 

@@ -43,8 +43,6 @@ async def adopt(
     user_id, platform = place
     now = utc_now()
     held = held_tokens(grant, "", now)
-    if not held.refresh_token:
-        raise PlatformRefused(platform, 200, "tokens that cannot be renewed")
     profile = await api.own_user(grant.access_token)
     await directory.catch_up(log)
     _check_free(directory, place, profile)

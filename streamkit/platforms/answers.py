@@ -56,12 +56,12 @@ class _Token(Struct):
 def grant_of(platform: str, answer: Answer) -> Grant:
     """The tokens of a token endpoint's answer. Raises PlatformRefused for one that has none."""
     token = decoded(platform, answer, _Token)
-    if not (_travels(token.access_token) and (token.refresh_token is None or _travels(token.refresh_token))):
+    refresh_token = token.refresh_token or None  # "" is none: Twitch's command-line client answers so
+    if not (_travels(token.access_token) and (refresh_token is None or _travels(refresh_token))):
         raise PlatformRefused(platform, answer.status, "a token that no header can carry")
-    scopes = token.scope.split() if isinstance(token.scope, str) else token.scope
-    return Grant(
-        token.access_token, token.refresh_token, token.expires_in, None if scopes is None else tuple(sorted(scopes))
-    )
+    words = token.scope.split() if isinstance(token.scope, str) else token.scope
+    scopes = None if words is None else tuple(sorted(word for word in words if word))
+    return Grant(token.access_token, refresh_token, token.expires_in, scopes)
 
 
 def _travels(token: str) -> bool:

@@ -47,7 +47,8 @@ def configured_platforms(settings: Settings) -> frozenset[PlatformName]:
 
 def outgoing_of(settings: Settings) -> Outgoing:
     """Calls to the hosts that the settings name, and to no others."""
-    return Outgoing((settings.kick_api_url, settings.kick_auth_url, settings.twitch_api_url, settings.twitch_auth_url))
+    twitch = settings.twitch_api_url, settings.twitch_auth_url, settings.twitch_eventsub_url or settings.twitch_api_url
+    return Outgoing((settings.kick_api_url, settings.kick_auth_url, *twitch))
 
 
 async def open_platforms(

@@ -159,7 +159,8 @@ def plan(wanted: Iterable[Wanted], listed: Sequence[Listed], place: str, now: da
     """What makes the platform have each of `wanted` once, delivered to `place`, and nothing else of the types we know.
 
     Of those that are there twice the oldest that works stays. Types that StreamKit never subscribes to are left alone;
-    so are sessions that ended, which Twitch forgets by itself.
+    so are sessions that ended, which Twitch forgets by itself. What was revoked at `place` is deleted first: Twitch's
+    command-line client answers 409 to the new one else.
     """
     keep: dict[Wanted, Listed] = {}
     delete: list[Listed] = []
@@ -169,10 +170,20 @@ def plan(wanted: Iterable[Wanted], listed: Sequence[Listed], place: str, now: da
             continue
         if one.wanted in asked and one.wanted not in keep and one.lives(place, now):
             keep[one.wanted] = one
-        elif one.method == "webhook" or one.status == "enabled":
+        elif one.method == "webhook" or one.status == "enabled" or one.place == place:
             delete.append(one)
     create = tuple(sorted(each for each in asked if each not in keep))
     return Plan(tuple(delete), _in_our_order(create), keep)
+
+
+def by_webhook(listed: Iterable[Listed]) -> list[Listed]:
+    """Those that come by webhook. At Twitch the app's token lists no others; its command-line client lists all."""
+    return [one for one in listed if one.method == "webhook"]
+
+
+def by_websocket(listed: Iterable[Listed], broadcaster_id: str) -> list[Listed]:
+    """Those of a broadcaster's websockets. At Twitch their token lists no others; its command-line client lists all."""
+    return [one for one in listed if one.method == "websocket" and one.wanted.broadcaster_id == broadcaster_id]
 
 
 def _oldest_that_works(one: Listed) -> tuple[bool, float, str]:

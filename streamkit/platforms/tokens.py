@@ -250,13 +250,16 @@ class Tokens:
 
     async def _renew_from(self, place: Place, held: _Held) -> str | None:
         """New tokens from these, durable; None when to look again at what stands there."""
+        if not held.tokens.refresh_token:  # an access token by hand: it was good until now
+            await self._give_up(place, held, None)
+            return None
         got = self._unsaved.get(place)
         if got is None or got.record.granted_at != held.record.granted_at:
             try:
                 grant = await self._asked(place, lambda: self._apis[place[1]].refresh(held.tokens.refresh_token))
             except GrantRefused as refusal:
                 if not await self.vault.changed(place, held.record, REFUSED_LOOK_S):
-                    await self._give_up(place, held, refusal)
+                    await self._give_up(place, held, refusal.status)
                 return None
             record = replace(held.record, scopes=grant.scopes or held.record.scopes)
             got = _Held(record, held_tokens(grant, held.tokens.refresh_token, self._now()))
@@ -275,10 +278,10 @@ class Tokens:
         del self._unsaved[place]
         return got.tokens.access_token if is_same_grant else None
 
-    async def _give_up(self, place: Place, held: _Held, refusal: PlatformRefused) -> None:
+    async def _give_up(self, place: Place, held: _Held, status: int | None) -> None:
         record = next_record(place, self._keys, held.record, held.tokens, state="needs_reconnect", at=self._now())
         await self.vault.append(place, record)
-        telemetry.warn("tokens.refused", user_id=place[0], platform=place[1], status=refusal.status)
+        telemetry.warn("tokens.refused", user_id=place[0], platform=place[1], status=status)
 
     async def _asked(self, who: Place | PlatformName, ask: Callable[[], Coroutine[Any, Any, Grant]]) -> Grant:
         """Ask for tokens, unless the platform refused a moment ago for a reason that is not the tokens'."""

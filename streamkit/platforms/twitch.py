@@ -98,7 +98,6 @@ class _Subscribers(Struct):
 
 
 MOST_STREAMS = 100
-_SUBSCRIPTIONS = "/eventsub/subscriptions"
 _PAGES = 500
 
 
@@ -111,7 +110,11 @@ class TwitchApi:
         self._oauth = _base(settings.twitch_auth_url, "/oauth2")
         self._client_id = settings.twitch_client_id or ""
         self._client_secret = settings.twitch_client_secret or ""
-        self._rest = Rest(outgoing, PLATFORM, _base(settings.twitch_api_url, "/helix"), {"Client-Id": self._client_id})
+        api, named = _base(settings.twitch_api_url, "/helix"), {"Client-Id": self._client_id}
+        self._rest = Rest(outgoing, PLATFORM, api, named)
+        self._eventsub = Rest(
+            outgoing, PLATFORM, settings.twitch_eventsub_url or f"{api}/eventsub/subscriptions", named
+        )
 
     def authorize_url(self, *, redirect_uri: str, scopes: tuple[str, ...], state: str) -> str:
         """Where the streamer consents: https://dev.twitch.tv/docs/authentication/getting-tokens-oauth/."""
@@ -148,6 +151,23 @@ class TwitchApi:
             raise refusal(PLATFORM, answer)
         return decoded(PLATFORM, answer, Validated)
 
+    async def as_it_is(self, token: str) -> Grant:
+        """A streamer's access token that this app was given elsewhere: good until it ends, and not to be renewed.
+
+        GrantRefused: it is none.
+        """
+        try:
+            told = await self.validate(token)
+        except PlatformRefused as refused:
+            if refused.status != 401:
+                raise
+            raise GrantRefused(PLATFORM, 401, refused.message) from None
+        if told.client_id != self._client_id:
+            raise GrantRefused(PLATFORM, 200, "it is another app's")
+        if not told.user_id:
+            raise GrantRefused(PLATFORM, 200, "it is the app's own, no streamer's")
+        return Grant(token, None, told.expires_in, tuple(sorted(told.scopes or ())))
+
     async def revoke(self, token: str) -> None:
         """End an access token."""
         form = {"client_id": self._client_id, "token": token}
@@ -168,7 +188,7 @@ class TwitchApi:
         found: list[Listed] = []
         params: list[tuple[str, str]] = []
         for _ in range(_PAGES):
-            page = decoded(PLATFORM, await self._rest.get(_SUBSCRIPTIONS, token, params), _Subscriptions)
+            page = decoded(PLATFORM, await self._eventsub.get("", token, params), _Subscriptions)
             found += [listed for one in page.data or () if (listed := _listed(one)) is not None]
             cursor = page.pagination.cursor if page.pagination else None
             if not cursor:
@@ -185,7 +205,7 @@ class TwitchApi:
             "transport": transport,
         }
         try:
-            await self._rest.call("POST", _SUBSCRIPTIONS, token, json=body, attempts=2)
+            await self._eventsub.call("POST", "", token, json=body, attempts=2)
         except PlatformRefused as refused:
             if refused.status != 409:
                 raise
@@ -193,7 +213,7 @@ class TwitchApi:
     async def eventsub_unsubscribe(self, token: str, subscription_id: str) -> None:
         """Delete it; one that is gone is no error."""
         try:
-            await self._rest.call("DELETE", _SUBSCRIPTIONS, token, params=[("id", subscription_id)], attempts=2)
+            await self._eventsub.call("DELETE", "", token, params=[("id", subscription_id)], attempts=2)
         except PlatformRefused as refused:
             if refused.status != 404:
                 raise

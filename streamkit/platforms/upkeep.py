@@ -73,7 +73,7 @@ class Upkeep:
 
     async def _look_after(self, place: Place, connection: Connection) -> None:
         user_id, platform = place
-        if self._now() - connection.changed_at > RENEW_AFTER:
+        if platform == "kick" and self._now() - connection.changed_at > RENEW_AFTER:
             token = await self._tokens.user_token(user_id, platform)
             await self._tokens.refreshed(user_id, platform, refused=token)
         if platform == "twitch":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -127,6 +129,18 @@ def test_a_revocation_is_an_event_and_the_subscription_is_looked_for_again_once_
     assert told.after(REVIVE_EVERY_S - 50.0) == [Subscribe(1, "s-1")]
 
 
+def test_a_notification_without_an_event_is_a_revocation(told: Told) -> None:
+    """Twitch's command-line client tells it so."""
+    payload = json.loads(revocation("user_removed"))["payload"]
+    (action,) = told.listening().frame(1, frame("notification", payload))
+    assert isinstance(action, Deliver)
+    event = twitch.decode(action.delivery, lambda platform, id_: 7)
+    assert isinstance(event, Event)
+    assert isinstance(event.data, PlatformSubscriptionRevoked)
+    assert event.data.status == "user_removed"
+    assert told.after(1.0) == [Subscribe(1, "s-1")]
+
+
 def test_a_moved_session_keeps_both_links_until_the_welcome_and_does_not_subscribe_again(told: Told) -> None:
     told.listening()
     assert told.frame(1, moves(ELSEWHERE)) == [Open(2, ELSEWHERE)]
@@ -207,6 +221,14 @@ def test_each_failure_waits_longer_up_to_a_minute_and_a_session_that_held_makes_
     told.now += HEALTHY_S
     told.session.ended(10, told.now)
     assert told.session.due_at() == told.now + 1.0
+
+
+def test_a_session_that_could_be_subscribed_with_is_made_anew_within_seconds(told: Told) -> None:
+    for link in range(1, 20):
+        told.frame(link, welcome(f"s-{link}"))
+        told.session.subscribed(link)
+        told.session.ended(link, told.now)
+        assert told.after(4.0) == [Open(link + 1, URL)]
 
 
 def test_without_subscriptions_a_link_is_of_no_use(told: Told) -> None:

@@ -27,11 +27,12 @@ def answer(status: int, body: bytes, **headers: str) -> Answer:
         (b'{"access_token": "a", "refresh_token": "r", "expires_in": 7200, "scope": "b a"}', ("a", "b")),
         (b'{"access_token": "a", "refresh_token": "r", "expires_in": 14124, "scope": ["c"]}', ("c",)),
         (b'{"access_token": "a", "expires_in": 5184000, "token_type": "bearer", "scope": null}', None),
+        (b'{"access_token": "a", "refresh_token": "", "expires_in": 86399, "scope": ["b", "", "a"]}', ("a", "b")),
     ],
 )
 def test_tokens_of_both_platforms(body: bytes, scopes: tuple[str, ...] | None) -> None:
     grant = grant_of("kick", answer(200, body))
-    assert (grant.access_token, grant.scopes) == ("a", scopes)
+    assert (grant.access_token, grant.refresh_token or None, grant.scopes) == ("a", grant.refresh_token, scopes)
     assert "'a'" not in repr(grant).split("scopes")[0]
 
 
@@ -110,15 +111,19 @@ async def test_an_address_of_twitch_with_a_path_is_taken_as_it_is(tmp_path: Path
     environ = {
         "STREAMKIT_TWITCH_API_URL": "http://localhost:8080/mock",
         "STREAMKIT_TWITCH_AUTH_URL": "http://localhost:8080/auth/",
+        "STREAMKIT_TWITCH_EVENTSUB_URL": "http://localhost:8081/eventsub/subscriptions",
     }
     said = Said(answer(200, b'{"data": [{"id": "1", "login": "l"}], "access_token": "a"}'))
     for settings in (load_settings(environ, tmp_path), load_settings({}, tmp_path)):
         api = TwitchApi(said, settings)
         await api.own_user("t")
         await api.app_token()
+        await api.eventsub_unsubscribe("t", "1")
     assert said.urls == [
         "http://localhost:8080/mock/users",
         "http://localhost:8080/auth/token",
+        "http://localhost:8081/eventsub/subscriptions",
         "https://api.twitch.tv/helix/users",
         "https://id.twitch.tv/oauth2/token",
+        "https://api.twitch.tv/helix/eventsub/subscriptions",
     ]

@@ -20,6 +20,8 @@ from streamkit.platforms.subscriptions import (
     TWITCH_TYPES,
     Listed,
     Wanted,
+    by_webhook,
+    by_websocket,
     condition_of,
     not_granted,
     plan,
@@ -108,6 +110,20 @@ def test_of_sessions_only_those_that_deliver_are_deleted() -> None:
     live = listed(FOLLOW, "live", place="other-session", method="websocket")
     dead = listed(FOLLOW, "dead", place="old-session", method="websocket", status="websocket_disconnected")
     assert plan([FOLLOW], [live, dead], "session", NOW).delete == (live,)
+
+
+def test_what_was_revoked_in_the_session_that_stands_is_deleted_before_it_is_made_anew() -> None:
+    revoked = listed(FOLLOW, place="session", method="websocket", status="authorization_revoked")
+    done = plan([FOLLOW], [revoked], "session", NOW)
+    assert (done.delete, done.create) == ((revoked,), (FOLLOW,))
+
+
+def test_of_a_list_with_everybodys_each_takes_its_own() -> None:
+    hook = listed(FOLLOW, "hook")
+    mine = listed(FOLLOW, "mine", place="s", method="websocket")
+    others = listed(Wanted("twitch", "8", "channel.raid", "1"), "others", place="t", method="websocket")
+    assert by_webhook([hook, mine, others]) == [hook]
+    assert by_websocket([hook, mine, others], "7") == [mine]
 
 
 def test_who_is_gone_is_unsubscribed_and_what_is_not_ours_is_left_alone() -> None:

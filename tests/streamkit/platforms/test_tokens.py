@@ -17,7 +17,7 @@ from streamkit.keys import Keys
 from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import CONTROL, VAULT, Appended, Record
 from streamkit.platforms import tokens as module
-from streamkit.platforms.adopt import IdentityTaken, forget
+from streamkit.platforms.adopt import IdentityTaken, adopt, forget
 from streamkit.platforms.http import Answer
 from streamkit.platforms.vault import unseal
 from streamkit.redis import open_soft_state
@@ -242,6 +242,23 @@ async def test_a_revoked_grant_needs_reconnect_and_nobody_asks_again(
     await process.connect(platform)
     assert fake.grants.access(await process.tokens.user_token(USER_ID, platform)) is not None
     assert process.tokens.connections()[USER_ID, platform].state == "connected"
+
+
+async def test_an_access_token_alone_is_used_until_it_ends(
+    process: Process, platforms: Platforms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = await process.granted("twitch")
+    grant = await process.twitch.as_it_is(given.access_token)
+    assert (grant.scopes, grant.refresh_token) == (given.scopes, None)
+    await adopt(
+        (USER_ID, "twitch"), grant, process.twitch, scopes=(), keys=process.keys, log=process.log,
+        directory=process.directory, vault=process.vault,
+    )  # fmt: skip
+    monkeypatch.setattr(platforms.twitch.grants, "refresh", lambda _: pytest.fail("there is nothing to renew it with"))
+    assert await process.tokens.user_token(USER_ID, "twitch") == given.access_token
+    platforms.clock.advance(hours=5)
+    with pytest.raises(NeedsReconnect):
+        await process.tokens.user_token(USER_ID, "twitch")
 
 
 @pytest.mark.parametrize("trouble", ["500", "429", "html", "client", "away", "silent"])
