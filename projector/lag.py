@@ -5,6 +5,7 @@ What may not live here: what is done about it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from projector.database import generation_of, size_of
 from projector.partition import PartitionFold, received_at
-from schemas.errors import Retry
+from schemas.errors import LogUnavailable, Retry
 from schemas.event import utc_now
 from streamkit import telemetry
 from streamkit.health import PartitionLag
@@ -30,10 +31,15 @@ _GAUGES = (
 )
 
 
+ENDS_S = 1.0
+"""So long the log is waited for; whoever looks (a probe, a scrape) does not wait long either."""
+
+
 class Lag(Struct, frozen=True):
-    """Of the partitions owned here, each and in all."""
+    """Of the partitions owned here, each and in all. `unsure`: why the ends are those last known, None when they are not."""
 
     partitions: dict[int, PartitionLag]
+    unsure: str | None = None
 
     @property
     def positions(self) -> dict[int, int]:
@@ -61,15 +67,23 @@ class LagMeter:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
+        self._ends: tuple[int, ...] | None = None
         self._oldest: dict[int, tuple[int, datetime | None]] = {}
         self.snapshots: dict[Path, datetime] = {}
         """When the newest snapshot of a file was made."""
         self._told: set[int] = set()
 
     async def measure(self, folds: Mapping[int, PartitionFold]) -> Lag:
-        """Where these partitions are, told to the metrics besides. Raises LogUnavailable, LogClosed."""
-        ends = await self._log.ends(EVENTS)
-        lag = Lag({partition: await self._of(one, ends[partition]) for partition, one in dict(folds).items()})
+        """Where these partitions are, told to the metrics besides. While the log is away, by the ends it last told.
+
+        Raises LogUnavailable when it never told them, LogClosed.
+        """
+        ends, unsure = await self._ends_of_log()
+        each = {
+            partition: await self._of(one, ends[partition], asks=unsure is None)
+            for partition, one in dict(folds).items()
+        }
+        lag = Lag(each, unsure)
         for partition in self._told - lag.partitions.keys():
             self._forget(partition)
         self._told = set(lag.partitions)
@@ -81,6 +95,17 @@ class LagMeter:
                 telemetry.SNAPSHOT_MADE_AT.labels(str(partition)).set(one.snapshot_made_at.timestamp())
         return lag
 
+    async def _ends_of_log(self) -> tuple[tuple[int, ...], str | None]:
+        try:
+            async with asyncio.timeout(ENDS_S):
+                self._ends = await self._log.ends(EVENTS)
+                return self._ends, None
+        except (LogUnavailable, TimeoutError) as away:
+            why = str(away) or f"The event log did not answer within {ENDS_S:g} s: check that it runs."
+            if self._ends is None:
+                raise LogUnavailable(why) from away
+            return self._ends, why
+
     def _forget(self, partition: int) -> None:
         """Whoever owns the partition now tells of it; what was true here would be told for ever."""
         self._oldest.pop(partition, None)
@@ -88,10 +113,10 @@ class LagMeter:
             with contextlib.suppress(KeyError):
                 gauge.remove(str(partition))
 
-    async def _of(self, one: PartitionFold, end: int) -> PartitionLag:
+    async def _of(self, one: PartitionFold, end: int, *, asks: bool) -> PartitionLag:
         position = one.position
         behind = max(0, end - position)
-        oldest_at = await self._oldest_at(one, position) if behind else None
+        oldest_at = await self._oldest_at(one, position, asks=asks) if behind else None
         path = one.file.path
         return PartitionLag(
             position=position,
@@ -103,13 +128,15 @@ class LagMeter:
             snapshot_made_at=self.snapshots.get(path),
         )
 
-    async def _oldest_at(self, one: PartitionFold, position: int) -> datetime | None:
-        """When the event at the position was received; None when the log does not tell."""
+    async def _oldest_at(self, one: PartitionFold, position: int, *, asks: bool) -> datetime | None:
+        """When the event at the position was received; None when it is not known and the log does not tell, or is not asked."""
         if one.oldest_at is not None:
             return one.oldest_at
         known = self._oldest.get(one.partition)
         if known is not None and known[0] == position:
             return known[1]
+        if not asks:
+            return None
         try:
             batch = await self._log.read(EVENTS, one.partition, position, limit=1)
         except Retry:

@@ -158,7 +158,7 @@ async def _api(stack: AsyncExitStack, parts: Parts, reads: ReadModels) -> ApiRoo
 
 
 async def _serve(stack: AsyncExitStack, parts: Parts, app: web.Application, place: Place, health: Health) -> str:
-    add_health_routes(app, ready=health.readiness, token=parts.token, rooms=place.rooms)
+    add_health_routes(app, ready=health.readiness, token=parts.token, rooms=place.rooms, log_id=parts.log.log_id)
     server = await lifecycle.serve(app, place.host, place.port)
     stack.push_async_callback(server.close)
     stack.callback(health.drain)

@@ -62,6 +62,7 @@ class Readiness(Struct, frozen=True):
 class _Details(Struct, frozen=True):
     status: str
     rooms: tuple[str, ...] | UnsetType = UNSET
+    log_id: str | UnsetType = UNSET
     reasons: tuple[str, ...] | UnsetType = UNSET
     positions: dict[str, int] | UnsetType = UNSET
     ends: dict[str, int] | UnsetType = UNSET
@@ -74,10 +75,10 @@ class _Details(Struct, frozen=True):
 Ready = Callable[[], Awaitable[Readiness]]
 
 
-def add_health_routes(app: web.Application, *, ready: Ready, token: str, rooms: tuple[str, ...]) -> None:
+def add_health_routes(app: web.Application, *, ready: Ready, token: str, rooms: tuple[str, ...], log_id: str) -> None:
     """Add the three paths. Without `token` as bearer, `/readyz` tells the status alone and `/metrics` is 401.
 
-    `rooms` are named in the details.
+    `rooms` and `log_id`, which log they work on, are named in the details.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -85,7 +86,7 @@ def add_health_routes(app: web.Application, *, ready: Ready, token: str, rooms: 
 
     async def readyz(request: web.Request) -> web.Response:
         readiness = await ready()
-        details = _describe(readiness, rooms) if bears(request, token) else _Details(_status(readiness))
+        details = _describe(readiness, rooms, log_id) if bears(request, token) else _Details(_status(readiness))
         return web.Response(
             status=200 if readiness.serving else 503,
             body=msgspec.json.encode(details),
@@ -108,14 +109,15 @@ def add_health_routes(app: web.Application, *, ready: Ready, token: str, rooms: 
     app.router.add_get("/metrics", metrics)
 
 
-def _describe(readiness: Readiness, rooms: tuple[str, ...]) -> _Details:
+def _describe(readiness: Readiness, rooms: tuple[str, ...], log_id: str) -> _Details:
     progress = readiness.progress
     spool = UNSET if readiness.spool is None else readiness.spool
     if progress is None:
-        return _Details(_status(readiness), rooms, readiness.reasons, spool=spool)
+        return _Details(_status(readiness), rooms, log_id, readiness.reasons, spool=spool)
     return _Details(
         _status(readiness),
         rooms,
+        log_id,
         readiness.reasons,
         progress.positions,
         progress.ends,

@@ -27,6 +27,8 @@ class _Lag(Protocol):
     def lag_s(self) -> float: ...
     @property
     def partitions(self) -> Mapping[int, PartitionLag]: ...
+    @property
+    def unsure(self) -> str | None: ...
 
 
 class Folding(Protocol):
@@ -81,6 +83,7 @@ class Health:
             except Retry as away:
                 reasons.append(str(away))
             else:
+                reasons += [lag.unsure] if lag.unsure else []
                 reasons += _behind(progress)
             if self._projector.stopped is not None:
                 reasons.append(self._projector.stopped)

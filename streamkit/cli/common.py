@@ -113,11 +113,7 @@ async def opened_log(
     it, with a word on stderr.
     """
     if not create and _is_absent(settings):
-        click.echo(
-            f"streamkit: There is no log in {settings.data_dir.resolve()} yet; if it is elsewhere, go there or set "
-            "STREAMKIT_DATA_DIR.",
-            err=True,
-        )
+        click.echo(f"streamkit: {_no_log(settings)}", err=True)
         yield MemoryLog()
         return
     log = await open_log(
@@ -131,6 +127,21 @@ async def opened_log(
         yield log
     finally:
         await log.close()
+
+
+@asynccontextmanager
+async def existing_log(settings: Settings) -> AsyncIterator[EventLog]:
+    """As `opened_log`, for a command that has nothing to do without one. Raises Failure besides where there is no file yet."""
+    if _is_absent(settings):
+        raise Failure(_no_log(settings))
+    async with opened_log(settings) as log:
+        yield log
+
+
+def _no_log(settings: Settings) -> str:
+    return (
+        f"There is no log in {settings.data_dir.resolve()} yet; if it is elsewhere, go there or set STREAMKIT_DATA_DIR."
+    )
 
 
 def _is_absent(settings: Settings) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from streamkit.cli.common import EXIT_NOT_DONE, Failure, emit, fail, json_option, opened_log, run, table
+from streamkit.cli.common import EXIT_NOT_DONE, Failure, emit, existing_log, fail, json_option, opened_log, run, table
 from streamkit.cli.rebuild import OpenStock
 from streamkit.cli.who import Who, os_user, who_options
 from streamkit.generations import Generation
@@ -43,11 +43,9 @@ def generations_commands(open_stock: OpenStock) -> click.Group:
 
 
 @asynccontextmanager
-async def _opened(
-    open_stock: OpenStock, settings: Settings, who: Who | None = None, *, create: bool = True
-) -> AsyncIterator[Stock]:
-    async with opened_log(settings, create=create) as log:
-        yield await open_stock(log, settings, who or Who(os_user(), None))
+async def _opened(open_stock: OpenStock, settings: Settings, who: Who) -> AsyncIterator[Stock]:
+    async with existing_log(settings) as log:
+        yield await open_stock(log, settings, who)
 
 
 def _found(stock: Stock, generation: int) -> Generation:
@@ -70,7 +68,8 @@ def _list_command(open_stock: OpenStock) -> click.Command:
         """
 
         async def work(settings: Settings) -> list[dict[str, Any]]:
-            async with _opened(open_stock, settings, create=False) as stock:
+            async with opened_log(settings, create=False) as log:
+                stock = await open_stock(log, settings, Who(os_user(), None))
                 looked = await stock.look(digests=not no_digests)
                 live = stock.generations.live
                 return [_document(one, looked[one.id], live) for one in stock.generations.standing]

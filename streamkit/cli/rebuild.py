@@ -9,7 +9,7 @@ from typing import Protocol
 
 import click
 
-from streamkit.cli.common import emit_json, json_option, opened_log, run
+from streamkit.cli.common import emit_json, existing_log, json_option, run
 from streamkit.cli.progress import progress_of
 from streamkit.cli.who import Who, who_options
 from streamkit.log.protocol import EventLog
@@ -57,7 +57,7 @@ def rebuild_command(rebuild: Rebuild, open_stock: OpenStock) -> click.Command:
 
         async def work(settings: Settings) -> tuple[Rebuilding, bool]:
             with _shown(as_json=as_json) as told:
-                async with opened_log(settings) as log:
+                async with existing_log(settings) as log:
                     done = await rebuild(log, settings, who, promote=promote, workers=workers, told=told)
                     answered = promote and await (await open_stock(log, settings, who)).answered(done.generation)
             return done, answered

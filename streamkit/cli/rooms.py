@@ -17,27 +17,30 @@ from streamkit.keys import keys_of
 from streamkit.settings import Settings
 
 ROOMS = ("ingest", "projector", "api")
-_PROBE_S = 2.0
+_PROBE_S = 3.0
 _KEY_DIFFERS = (
     "up, but the internal token differs: give this command the STREAMKIT_SECRET_KEY "
     "(or STREAMKIT_INTERNAL_TOKEN) of the services"
 )
+_ANOTHER_LOG = "a StreamKit answers there that works on another log; its figures are not told here"
 _NO_ROOMS_TOLD = "something answers there, and does not say which rooms it serves: the internal token differs"
 
 
-async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dict[str, Any]:
+async def look_for_rooms(settings: Settings, further_urls: Sequence[str], *, log_id: str | None) -> dict[str, Any]:
     """`rooms`; of the projectors that answer `positions`, `lag_events`, `lag_s` and `partitions`, each with its `owner`
     (None: none answers); what all `spool`s together hold (None: no room that answers has one); and `since_start`, what
     the processes counted, each from its start on (None: none tells).
 
-    Of a room, `up` is None when something answers that may be it. Waits 2 s at most; does not raise.
+    A process that works on another log than `log_id` (None: it cannot be known which) is nobody's room here. Of a room,
+    `up` is None when something answers that may be it. Waits 3 s at most; does not raise.
     """
     token = _token(settings)
     processes = {process.url: process.rooms for process in announced_processes(settings.data_dir)}
     urls = dict.fromkeys((*processes, *further_urls, *_usual(settings)))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PROBE_S)) as http:
         probed = await asyncio.gather(*(_probe(http, url, token) for url in urls))
-    answers = [answer for answer in probed if answer is not None]
+    found = [answer for answer in probed if answer is not None]
+    answers = [answer for answer in found if log_id is None or answer.get("log_id", log_id) == log_id]
     rooms = [_up(room, answer) for room in ROOMS for answer in answers if room in answer["rooms"]]
     silent = [answer for answer in answers if not answer["rooms"]]
     rooms += [
@@ -46,9 +49,13 @@ async def look_for_rooms(settings: Settings, further_urls: Sequence[str]) -> dic
         for answer in silent
         if room in processes.get(answer["url"], ())
     ]
-    elsewhere = next((answer["url"] for answer in silent if answer["url"] not in processes), None)
+    elsewhere = [
+        (answer["url"], _ANOTHER_LOG if answer["rooms"] else _NO_ROOMS_TOLD)
+        for answer in found
+        if answer not in answers or (answer in silent and answer["url"] not in processes)
+    ]
     seen = {entry["room"] for entry in rooms}
-    rooms += [_not_seen(room, elsewhere) for room in ROOMS if room not in seen]
+    rooms += [_not_seen(room, elsewhere[:1]) for room in ROOMS if room not in seen]
     folding = [answer for answer in answers if "positions" in answer]
     return {
         "rooms": rooms,
@@ -120,22 +127,30 @@ def _up(room: str, answer: dict[str, Any], reasons: Sequence[str] = ()) -> dict[
     return {"room": room, "up": True, **told}
 
 
-def _not_seen(room: str, elsewhere: str | None) -> dict[str, Any]:
-    if elsewhere is None:
-        return {"room": room, "up": False, "status": None, "url": None, "reasons": []}
-    return {"room": room, "up": None, "status": None, "url": elsewhere, "reasons": [_NO_ROOMS_TOLD]}
+def _not_seen(room: str, elsewhere: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """`elsewhere`: the address that may have it, if there is one, and why that is not known."""
+    told: dict[str, Any] = {"room": room, "up": False, "status": None, "url": None, "reasons": []}
+    for url, why in elsewhere:
+        told |= {"up": None, "url": url, "reasons": [why]}
+    return told
 
 
 async def _probe(http: aiohttp.ClientSession, url: str, token: str | None) -> dict[str, Any] | None:
     """None when no StreamKit answers there."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        async with http.get(f"{url}/readyz", headers=headers) as answer:
-            told = msgspec.json.decode(await answer.read())
-            if "status" not in told:
-                return None
-        async with http.get(f"{url}/metrics", headers=headers) as answer:
-            metrics = await answer.text() if answer.ok else None
-        return {"url": url, "rooms": (), "reasons": (), "metrics": metrics, **told}
+        (_, ready), (is_told, metrics) = await asyncio.gather(
+            *(_get(http, f"{url}{path}", headers) for path in ("/readyz", "/metrics"))
+        )
+        told = msgspec.json.decode(ready)
+        if "status" not in told:
+            return None
+        return {"url": url, "rooms": (), "reasons": (), "metrics": metrics if is_told else None, **told}
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError, TypeError):
         return None
+
+
+async def _get(http: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> tuple[bool, str]:
+    """Whether it was answered 2xx, and with what."""
+    async with http.get(url, headers=headers) as answer:
+        return answer.ok, await answer.text()

@@ -16,6 +16,7 @@ from streamkit.cli.letters import Closures, read_letters
 from streamkit.cli.records import read_to_end, say_unreadable
 from streamkit.cli.rooms import look_for_rooms
 from streamkit.directory import Directory
+from streamkit.log.memory import MemoryLog
 from streamkit.log.protocol import DEAD_LETTERS, EVENTS, EventLog
 from streamkit.platforms.connections import connections_of
 from streamkit.platforms.vault import Vault
@@ -30,7 +31,7 @@ LOOK_BACK = 1000
 @click.option("--at", "urls", multiple=True, metavar="URL", help="Look for rooms at this address too.")
 @json_option
 def status(urls: tuple[str, ...], as_json: bool) -> None:
-    """Every room: up or not; log ends, positions, lag, spool, dead letters, the last delivery of each platform.
+    """Every room: up or not; log ends, positions, lag, spool, dead letters, the last event of each platform.
 
     Duplicates, and what the settling of each read model took, are counted from each process's start on.
 
@@ -42,13 +43,15 @@ def status(urls: tuple[str, ...], as_json: bool) -> None:
     """
 
     async def work(settings: Settings) -> dict[str, Any]:
-        rooms = await look_for_rooms(settings, [url.rstrip("/") for url in urls])
-        rooms["spool_left_behind"] = await count_left_behind(settings.data_dir)
+        log_id = None
         try:
             async with opened_log(settings, create=False) as log:
-                return rooms | await _log(log)
+                told = await _log(log)
+                log_id = None if isinstance(log, MemoryLog) else log.log_id  # where there is none, any may be meant
         except LogUnavailable as away:
-            return rooms | {"log": {"error": str(away)}}
+            told = {"log": {"error": str(away)}}
+        rooms = await look_for_rooms(settings, [url.rstrip("/") for url in urls], log_id=log_id)
+        return rooms | {"spool_left_behind": await count_left_behind(settings.data_dir)} | told
 
     document = run(work, as_json=as_json)
     emit(document, _text(document), as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from schemas.dead_letter import LetterHead
-from streamkit.cli.common import EXIT_NOT_DONE, emit, fail, json_option, opened_log, run
+from streamkit.cli.common import EXIT_NOT_DONE, emit, existing_log, fail, json_option, run
 from streamkit.cli.letters import Closures, read_letters
 from streamkit.cli.progress import progress_of
 from streamkit.cli.rooms import look_for_rooms
@@ -44,9 +44,9 @@ def verify_command(verification: Callable[[], Check]) -> click.Command:
         os.nice(NICENESS)
 
         async def work(settings: Settings) -> list[dict[str, Any]]:
-            rooms = (await look_for_rooms(settings, []))["rooms"]
-            runs = any(room["room"] == "projector" and room["up"] for room in rooms)
-            async with opened_log(settings) as log:
+            async with existing_log(settings) as log:
+                rooms = (await look_for_rooms(settings, [], log_id=log.log_id))["rooms"]
+                runs = any(room["room"] == "projector" and room["up"] for room in rooms)
                 with progress_of("events") as progress:
                     return await verification()(log, settings, await _failed(log), runs, os_user(), progress)
 

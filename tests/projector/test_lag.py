@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -67,6 +68,41 @@ async def test_the_log_is_asked_for_it_once_while_the_partition_stands(
 
     monkeypatch.setattr(log, "read", away)
     assert (await projector.lag()).lag_s >= first.lag_s > 0.0
+
+
+async def test_while_the_log_is_away_it_is_told_by_the_ends_that_were_known(
+    log: MemoryLog, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stand_still(projector)
+    partition = await put(log, AGE_S)
+    before = await projector.lag()
+
+    async def away(*_: object, **__: object) -> None:
+        raise LogUnavailable("The log is away.")
+
+    monkeypatch.setattr(log, "ends", away)
+    lag = await projector.lag()
+    assert (before.unsure, lag.unsure) == (None, "The log is away.")
+    assert (lag.lag_events, lag.ends) == (1, before.ends)
+    assert lag.partitions[partition].lag_s >= before.lag_s
+
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("projector.lag.ENDS_S", 0.01)
+    monkeypatch.setattr(log, "ends", never)
+    assert "did not answer within 0.01 s" in str((await projector.lag()).unsure)
+
+
+async def test_a_log_that_never_told_its_ends_is_away(
+    log: MemoryLog, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise LogUnavailable("The log is away.")
+
+    monkeypatch.setattr(log, "ends", away)
+    with pytest.raises(LogUnavailable, match="The log is away"):
+        await projector.lag()
 
 
 async def test_an_event_that_does_not_say_when_it_came_has_no_age(log: MemoryLog, projector: Projector) -> None:

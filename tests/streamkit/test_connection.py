@@ -61,7 +61,7 @@ async def room() -> _Room:
 @pytest.fixture
 async def server(room: _Room) -> AsyncIterator[Server]:
     app = web.Application(client_max_size=100)
-    add_health_routes(app, ready=_ready, token="internal-token", rooms=("projector",))
+    add_health_routes(app, ready=_ready, token="internal-token", rooms=("projector",), log_id="01LOG")
     app.router.add_get("/slow", room.slow)
     app.router.add_get("/broken", room.broken)
     app.router.add_post("/read", room.read)

@@ -44,7 +44,7 @@ async def room() -> _Room:
 @pytest.fixture
 async def server(room: _Room) -> AsyncIterator[Server]:
     app = web.Application()
-    add_health_routes(app, ready=room.ready, token="internal-token", rooms=("projector",))
+    add_health_routes(app, ready=room.ready, token="internal-token", rooms=("projector",), log_id="01LOG")
     server = await serve(app, "127.0.0.1", 0, grace_s=1.0)
     yield server
     await server.close()
@@ -95,6 +95,7 @@ async def test_readyz_tells_reasons_and_progress_to_the_internal_token_only(serv
             assert await answer.json() == {
                 "status": "degraded",
                 "rooms": ["projector"],
+                "log_id": "01LOG",
                 "reasons": ["Redis is away"],
                 "positions": {"0": 3},
                 "ends": {"0": 5},
@@ -114,7 +115,7 @@ async def test_readyz_tells_reasons_and_progress_to_the_internal_token_only(serv
             }
         room.readiness = Readiness(("starting",), serving=False)
         async with http.get("/readyz", headers=TOKEN) as answer:
-            told = {"status": "unavailable", "rooms": ["projector"], "reasons": ["starting"]}
+            told = {"status": "unavailable", "rooms": ["projector"], "log_id": "01LOG", "reasons": ["starting"]}
             assert (answer.status, await answer.json()) == (503, told)
 
 

@@ -46,6 +46,16 @@ async def test_what_degrades(folding: Folding, reason: str) -> None:
     assert (readiness.reasons, readiness.serving) == ((reason,), True)
 
 
+async def test_ends_that_may_be_old_are_told_with_a_reason() -> None:
+    class Unsure(Folding):
+        async def lag(self) -> Lag:
+            return Lag((await super().lag()).partitions, "The log is away.")
+
+    readiness = await Health(projector=Unsure(0.0)).readiness()
+    assert readiness.reasons == ("The log is away.",)
+    assert readiness.progress is not None
+
+
 async def test_a_process_that_stops_serves_nothing_new() -> None:
     health = Health(projector=Folding(0.0))
     health.drain()

@@ -78,8 +78,21 @@ async def test_up_on_a_port_of_its_own_is_found_and_told(tmp_path: Path) -> None
         assert all(told["last_event_at"].values())
         assert up.url in run(tmp_path, "status").stdout
         await asyncio.to_thread(_with_another_key, tmp_path, up.url)
+        await asyncio.to_thread(_with_another_log, tmp_path, up.url)
         up.kill()
     assert up.url not in run(tmp_path, "status").stdout
+
+
+def _with_another_log(folder: Path, url: str) -> None:
+    """Its figures are not this log's, though the key is the same."""
+    ours = {"STREAMKIT_SECRET_KEY": command(folder, "settings", "--show", "STREAMKIT_SECRET_KEY")["value"]}
+    copy = folder / "copy"
+    copy.mkdir()
+    command(copy, "accounts", "add", "--name", "Ann")
+    told = command(copy, "status", "--at", url, **ours)
+    assert {room["up"] for room in told["rooms"] if room["url"] == url} == {None}
+    assert (told["positions"], told["since_start"]) == (None, None)
+    assert "another log" in run(copy, "status", "--at", url, **ours).stdout
 
 
 def _with_another_key(folder: Path, url: str) -> None:
