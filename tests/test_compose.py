@@ -65,6 +65,13 @@ def test_each_variable_is_a_setting_and_its_value_is_taken(service: str, tmp_pat
     assert settings.secret_key is not None
 
 
+def test_the_rooms_that_talk_to_the_platforms_get_the_apps() -> None:
+    apps = {name for setting in SETTINGS if (name := setting.name).endswith(("_CLIENT_ID", "_CLIENT_SECRET"))}
+    for service in ("ingest", "api"):
+        assert apps | {"STREAMKIT_PUBLIC_URL"} <= environment(service).keys()
+    assert not apps & environment("projector").keys()
+
+
 def test_every_url_names_a_service_and_a_port_it_serves() -> None:
     api = environment("api")
     ports = {"kafka": 9092, "redis": 6379, "projector": DEFAULT_PORTS["projector"]}
