@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _EXPOSED = "Streamkit-Position, RateLimit, RateLimit-Policy, Age, Retry-After, Allow"
-_ALLOWED = "Authorization, X-Client-Id, X-Client-Secret, Content-Type, Streamkit-Min-Position"
+_ALLOWED = "Authorization, X-Client-Id, X-Client-Secret, Content-Type, Streamkit-Min-Position, Idempotency-Key"
 _PREFLIGHT_S = "600"
 
 

@@ -72,6 +72,20 @@ async def test_the_seeds_routes_are_there_with_their_defaults(document: Any) -> 
     assert f"{PREFIX}/stream-info" in document["paths"]
 
 
+async def test_web_pages_may_send_every_header_that_is_described(house: House, document: Any) -> None:
+    schemes = document["components"]["securitySchemes"].values()
+    described = {"Authorization", "Content-Type"} | {
+        scheme["name"] for scheme in schemes if scheme.get("in") == "header"
+    }
+    for item in document["paths"].values():
+        for operation in item.values():
+            parameters = [resolved(document, each) for each in operation.get("parameters", [])]
+            described |= {each["name"] for each in parameters if each["in"] == "header"}
+    assert "Idempotency-Key" in described
+    preflight = await house.get("stream-info", "OPTIONS", bare=True, headers={"Origin": "https://dashboard.example"})
+    assert set(preflight.headers["Access-Control-Allow-Headers"].split(", ")) == described
+
+
 async def test_paths_and_methods_are_the_routers(house: House, document: Any) -> None:
     elsewhere = {(PUSH_EVENTS.path, PUSH_EVENTS.method)}  # the ingest room serves it
     assert {(path, method.upper()) for path, item in document["paths"].items() for method in item} == elsewhere | {
