@@ -26,7 +26,7 @@ from streamkit.cli.letters import (
 )
 from streamkit.cli.records import say_unreadable
 from streamkit.cli.who import Who, who_options
-from streamkit.log.protocol import DEAD_LETTERS
+from streamkit.log.protocol import DEAD_LETTERS, MAX_POSITION
 from streamkit.settings import Settings
 
 
@@ -74,7 +74,7 @@ def _row(letter: Letter) -> tuple[object, ...]:
 
 
 @dead_letters.command("show")
-@click.argument("position", type=click.IntRange(0))
+@click.argument("position", type=click.IntRange(0, MAX_POSITION))
 @json_option
 def show(position: int, as_json: bool) -> None:
     """One dead letter whole: headers and body as they came. Exit 1 when there is none at POSITION.

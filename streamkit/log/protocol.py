@@ -27,6 +27,9 @@ MAX_RECORD_BYTES = 1_000_000
 MAX_KEY_BYTES = 65_536
 """The same for its key and headers together."""
 
+MAX_POSITION = 2**63 - 1
+"""The greatest number that SQLite and Kafka take for a position."""
+
 
 class Record(Struct, frozen=True):
     """What is appended. `key` decides the partition (events: the decimal `user_id`); `headers` are Kafka's."""

@@ -15,7 +15,7 @@ from schemas.control import ControlEvent, DeadLettersDropped, decode_control
 from schemas.dead_letter import DeadLetter, encode_dead_letter, letter_key
 from streamkit.cli.dead_letters import dead_letters
 from streamkit.log import open_log
-from streamkit.log.protocol import CONTROL, DEAD_LETTERS, Record
+from streamkit.log.protocol import CONTROL, DEAD_LETTERS, MAX_POSITION, Record
 from tests.streamkit.cli.running import Ran, invoke
 from tests.unreadable import UNREADABLE
 
@@ -205,13 +205,14 @@ def test_one_letter_whole(tmp_path: Path) -> None:
 
 def test_a_letter_that_is_not_there_is_exit_1(tmp_path: Path) -> None:
     park(tmp_path, LETTER)
-    for position in ("1", "99"):
+    for position in ("1", "99", str(MAX_POSITION)):
         ran = run(tmp_path, "show", position, "--json")
         assert ran.exit_code == 1
         assert ran.document == {
             "error": f"There is no dead letter at {position}; `streamkit dead-letters list` shows them."
         }
-    assert run(tmp_path, "show", "first").exit_code == 2
+    for no_position in ("first", str(MAX_POSITION + 1)):
+        assert run(tmp_path, "show", no_position).exit_code == 2
 
 
 def test_a_record_that_is_no_letter_is_named_and_passed_over(tmp_path: Path) -> None:
