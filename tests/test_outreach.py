@@ -88,8 +88,12 @@ async def test_what_is_not_granted_or_not_made_is_named(tmp_path: Path, platform
 
 
 async def test_without_an_app_or_a_platform_that_answers(tmp_path: Path, platforms: Platforms) -> None:
-    code, document = await told(tmp_path, "subscriptions", "list")
-    assert (code, "STREAMKIT_KICK_CLIENT_ID" in document["error"]) == (1, True)
+    for command in (
+        ("subscriptions", "list"),
+        ("drift", "--user-id", "1"),
+    ):  # whose exit 1 is another's: a number differs
+        code, document = await told(tmp_path, *command)
+        assert (code, "STREAMKIT_KICK_CLIENT_ID" in document["error"]) == (2, True)
     settings = {**platforms.settings(), "STREAMKIT_SECRET_KEY": KEY, "STREAMKIT_TWITCH_CLIENT_SECRET": "wrong"}
     code, document = await told(tmp_path, "subscriptions", "list", **settings)
     assert (code, "Twitch" in document["error"]) == (3, True)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.control import PlatformName
-from schemas.errors import NotConnected, Retry
+from schemas.errors import BadSettings, NotConnected, Retry
 from schemas.event import utc_now
 from streamkit.addresses import DEFAULT_PROJECTOR_URL
 from streamkit.cli.common import EXIT_NOT_DONE, Failure, emit, fail, json_option, run, table
@@ -99,7 +99,7 @@ async def _counted(
     """The stream's row and the number of active subscribers, by platform."""
     urls, token = projector_ports(asked.settings)
     if token is None:
-        raise Failure("This command needs the STREAMKIT_SECRET_KEY (or STREAMKIT_INTERNAL_TOKEN) of the services.")
+        raise BadSettings("This command needs the STREAMKIT_SECRET_KEY (or STREAMKIT_INTERNAL_TOKEN) of the services.")
     models = reads(urls or (DEFAULT_PROJECTOR_URL,), token, asked.log)
     now_us = int(utc_now().timestamp() * 1_000_000)
     active = Question("active_totals", {"now_us": now_us, "platforms": sorted(broadcaster.platforms)})

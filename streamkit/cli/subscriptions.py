@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from schemas.control import PlatformName
-from schemas.errors import NotConnected, PlatformRefused, Retry
+from schemas.errors import BadSettings, NotConnected, PlatformRefused, Retry
 from schemas.event import utc_now
-from streamkit.cli.common import Failure, emit, json_option, opened_log, run, table
+from streamkit.cli.common import emit, json_option, opened_log, run, table
 from streamkit.directory import Directory
 from streamkit.keys import keys_of
 from streamkit.log.protocol import EventLog
@@ -125,12 +125,12 @@ def list_subscriptions(as_json: bool) -> None:
 
 @asynccontextmanager
 async def asking(settings: Settings) -> AsyncIterator[Asked]:
-    """Open them for one command. Failure: no platform has an app."""
+    """Open them for one command. BadSettings: no platform has an app."""
     from streamkit.redis import open_soft_state
 
     configured = configured_platforms(settings)
     if not configured:
-        raise Failure(
+        raise BadSettings(
             "No platform has an app: set STREAMKIT_KICK_CLIENT_ID and STREAMKIT_KICK_CLIENT_SECRET, or those of Twitch."
         )
     async with AsyncExitStack() as stack:
