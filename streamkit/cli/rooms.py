@@ -40,6 +40,7 @@ async def look_for_rooms(settings: Settings, further_urls: Sequence[str], *, log
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PROBE_S)) as http:
         probed = await asyncio.gather(*(_probe(http, url, token) for url in urls))
     found = [answer for answer in probed if answer is not None]
+    unheard = [url for url, answer in zip(urls, probed, strict=True) if answer is None and url in further_urls]
     answers = [answer for answer in found if log_id is None or answer.get("log_id", log_id) == log_id]
     rooms = [_up(room, answer) for room in ROOMS for answer in answers if room in answer["rooms"]]
     silent = [answer for answer in answers if not answer["rooms"]]
@@ -55,7 +56,7 @@ async def look_for_rooms(settings: Settings, further_urls: Sequence[str], *, log
         if answer not in answers or (answer in silent and answer["url"] not in processes)
     ]
     seen = {entry["room"] for entry in rooms}
-    rooms += [_not_seen(room, elsewhere[:1]) for room in ROOMS if room not in seen]
+    rooms += [_not_seen(room, unheard, elsewhere[:1]) for room in ROOMS if room not in seen]
     folding = [answer for answer in answers if "positions" in answer]
     return {
         "rooms": rooms,
@@ -127,9 +128,11 @@ def _up(room: str, answer: dict[str, Any], reasons: Sequence[str] = ()) -> dict[
     return {"room": room, "up": True, **told}
 
 
-def _not_seen(room: str, elsewhere: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """`elsewhere`: the address that may have it, if there is one, and why that is not known."""
-    told: dict[str, Any] = {"room": room, "up": False, "status": None, "url": None, "reasons": []}
+def _not_seen(room: str, unheard: Sequence[str], elsewhere: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """`unheard`: addresses that somebody named, and where nothing answers; `elsewhere`: the address that may have it, if
+    there is one, and why that is not known."""
+    reasons = [f"no StreamKit answers at {url}" for url in unheard]
+    told: dict[str, Any] = {"room": room, "up": False, "status": None, "url": None, "reasons": reasons}
     for url, why in elsewhere:
         told |= {"up": None, "url": url, "reasons": [why]}
     return told

@@ -32,6 +32,15 @@ def test_with_nothing_running(tmp_path: Path) -> None:
     assert told["log"]["ends"]["streamkit.events"] == {"0": 0}
 
 
+def test_an_address_where_nothing_answers_is_named(tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    told = command(tmp_path, "status", "--at", f"{nobody}/", "--at", "nonsense", STREAMKIT_PROJECTOR_URLS=nobody)
+    missing = [room for room in told["rooms"] if room["up"] is False]
+    reasons = [f"no StreamKit answers at {nobody}", "no StreamKit answers at nonsense"]
+    assert [room["reasons"] for room in missing] == [reasons] * len(missing)
+    assert "projector" in {room["room"] for room in missing}
+
+
 def test_a_log_that_is_away_is_exit_3_and_the_rooms_are_told_all_the_same(tmp_path: Path) -> None:
     ran = run(tmp_path, "status", STREAMKIT_LOG_URL=f"kafka://127.0.0.1:{free_port()}")
     assert ran.returncode == 3
