@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
@@ -44,12 +44,13 @@ class Snapshot:
 
     `narrows`: the file is folded by the build's own models, whose kinds say which recent rows there can be."""
 
-    def __init__(self, session: Session, user_id: int, position: int, *, narrows: bool = True) -> None:
+    def __init__(
+        self, session: Session, user_id: int, position: int, recent: Mapping[str, Recent], *, narrows: bool = True
+    ) -> None:
         self.user_id = user_id
         self._narrows = narrows
         self.settled = settled_before(position)
-        recent = session.execute(RECENT, {"user_id": user_id}).fetchall()
-        self.recent = {kind: Recent(events, first_us) for kind, events, first_us in recent}
+        self.recent = recent
         self._session = session
         self._made: dict[Callable[[Reading], Any], Any] = {}
 
@@ -69,6 +70,12 @@ class Snapshot:
         return made
 
 
+def recent_of(session: Session, user_id: int) -> dict[str, Recent]:
+    """What there is of the broadcaster's events that are not settled yet, by type."""
+    found = session.execute(RECENT, {"user_id": user_id}).fetchall()
+    return {kind: Recent(events, first_us) for kind, events, first_us in found}
+
+
 class Second(Struct, frozen=True):
     """A second connection to the file, and how to run work beside one's own."""
 
@@ -77,10 +84,13 @@ class Second(Struct, frozen=True):
 
 
 class Shared:
-    """The questions of one request: whoever is free answers the next one."""
+    """The questions of one request: whoever is free answers the next one. `recent` is of the same position (`recent_of`)."""
 
-    def __init__(self, user_id: int, questions: Sequence[Question], *, narrows: bool = True) -> None:
+    def __init__(
+        self, user_id: int, questions: Sequence[Question], recent: Mapping[str, Recent], *, narrows: bool = True
+    ) -> None:
         self._narrows = narrows
+        self._recent = recent
         self.rows: list[list[Any]] = [[]] * len(questions)
         self._user_id = user_id
         self._questions = questions
@@ -96,7 +106,7 @@ class Shared:
         """Answer what nobody has begun to, in the read transaction of `session`."""
         snapshot: Snapshot | None = None
         while (number := next(self._next)) < len(self._questions):
-            snapshot = snapshot or Snapshot(session, self._user_id, position, narrows=self._narrows)
+            snapshot = snapshot or Snapshot(session, self._user_id, position, self._recent, narrows=self._narrows)
             question = self._questions[number]
             query = QUERIES[question.name]
             parameters = {name: question.parameters[name] for name in query.parameters}
@@ -127,8 +137,8 @@ def answer(
     answered at once. `is_current`: the file is folded by the build's own read models. Raises KeyError for a name that is no
     query, duckdb.Error for parameters that do not fit, or for a question that does not fit an older file.
     """
-    shared = Shared(user_id, questions, narrows=is_current)
     with reading(session) as position:
+        shared = Shared(user_id, questions, recent_of(session, user_id), narrows=is_current)
         if second is None or len(questions) < 2:
             shared.work(session, position)
             return position, shared.rows

@@ -77,26 +77,30 @@ SELECT position, user_id, platform, occurred_at AS polled_at,
 FROM batch WHERE type = '{SNAPSHOT}' AND complete
 """
 
-ANY_POLL = "SELECT count(*) FROM active_subscriptions_polls_now WHERE user_id = $user_id"
+ENDINGS = """
+SELECT 'ends', count(*) FROM active_subscriptions_ended_now WHERE user_id = $user_id
+UNION ALL SELECT 'polls', count(*) FROM active_subscriptions_polls_now WHERE user_id = $user_id
+"""
 
+_ENDED = "SELECT platform, viewer_id, ended_at FROM active_subscriptions_ended_now WHERE user_id = $user_id"
 _UNLISTED = """
-    UNION ALL
-    SELECT fact.platform, fact.viewer_id, poll.polled_at
+    SELECT fact.platform, fact.viewer_id, poll.polled_at AS ended_at
     FROM active_subscriptions_polls_now AS poll
     JOIN (SELECT DISTINCT platform, viewer_id FROM active_subscriptions_now WHERE user_id = $user_id) AS fact
       USING (platform)
     WHERE poll.user_id = $user_id AND NOT list_contains(poll.listed, fact.viewer_id)
 """
 _STANDING = """
-FROM active_subscriptions_now
-LEFT JOIN (
-    SELECT platform, viewer_id, max(ended_at) AS ended_at FROM (
-        SELECT platform, viewer_id, ended_at FROM active_subscriptions_ended_now WHERE user_id = $user_id {unlisted}
-    ) GROUP BY platform, viewer_id
-) AS ended USING (platform, viewer_id)
+FROM active_subscriptions_now {ended}
 WHERE user_id = $user_id AND expires_at > make_timestamptz($now_us::BIGINT)
-    AND list_contains($platforms::VARCHAR[], platform) AND (ended_at IS NULL OR occurred_at > ended_at)
+    AND list_contains($platforms::VARCHAR[], platform) {after}
 """
+_JOINED = """
+LEFT JOIN (
+    SELECT platform, viewer_id, max(ended_at) AS ended_at FROM ({endings}) GROUP BY platform, viewer_id
+) AS ended USING (platform, viewer_id)
+"""
+_AFTER = "AND (ended_at IS NULL OR occurred_at > ended_at)"
 TOTALS = f"SELECT platform, count(DISTINCT viewer_id) {_STANDING} GROUP BY platform ORDER BY platform"
 NEXT = f"""
 SELECT platform, viewer_id, max(epoch_us(expires_at)) AS expires_us {_STANDING} GROUP BY platform, viewer_id
@@ -104,13 +108,17 @@ QUALIFY rank() OVER (ORDER BY expires_us) <= $limit
 """
 
 
-def _polls(reading: Reading) -> int:
-    polls: int = reading.rows(ANY_POLL)[0][0]
-    return polls
+def _endings(reading: Reading) -> str:
+    """SQL for what ended subscriptions; empty when nothing did."""
+    found: dict[str, int] = dict(reading.rows(ENDINGS))
+    parts = [sql for sql, rows in ((_ENDED, found["ends"]), (_UNLISTED, found["polls"])) if rows]
+    return " UNION ALL ".join(parts)
 
 
 def _active(reading: Reading, sql: str, **parameters: Any) -> Rows:
-    return reading.rows(sql.format(unlisted=_UNLISTED if reading.shared(_polls) else ""), **parameters)
+    endings = reading.shared(_endings)
+    ended, after = (_JOINED.format(endings=endings), _AFTER) if endings else ("", "")
+    return reading.rows(sql.format(ended=ended, after=after), **parameters)
 
 
 def totals(reading: Reading, *, now_us: int, platforms: Sequence[str]) -> Rows:

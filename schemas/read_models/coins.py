@@ -257,6 +257,8 @@ def _prices(reading: Reading) -> dict[str, str]:
 
 def recently_earned(reading: Reading) -> Earning:
     """What the recent events bring and take, in no more parts than there are kinds of them."""
+    if not reading.recent:
+        return Earning([], {})
     parts, parameters = [], dict[str, Any]()
     prices = reading.shared(_prices)
     if CHAT in reading.recent:
@@ -319,9 +321,9 @@ _RULES = (*DEFAULTS, "adjustment", "gamble")
 
 _CALLED_SO = """
 WHERE user_id = $user_id AND platform = $platform
-    AND (lower(told.name) = $folded OR strlen(told.name) <> length(told.name))
+    AND (platform || lower(told.name) = $called OR strlen(told.name) <> length(told.name))
 """
-"""Beyond ASCII `lower` is not `casefold`: those names are compared in Python."""
+"""Beyond ASCII `lower` is not `casefold`: those names are compared in Python. Of two columns, as in viewers.py."""
 NAMED_SO = f"SELECT DISTINCT viewer_id FROM coins_viewers {_CALLED_SO}"
 RECENTLY_NAMED_SO = f"SELECT DISTINCT viewer_id FROM ({lately(NAMED)}) {_CALLED_SO}"
 _OF_VIEWER = "SELECT {rule} AS rule, coins FROM {table} WHERE user_id = $user_id AND platform = $platform AND viewer_id = $viewer_id"
@@ -335,9 +337,10 @@ def viewer(reading: Reading, *, platform: str, username: str) -> Rows:
     """`CoinsViewerRow`, one, or none when no viewer of the platform is called so now. Of several the one that the newest
     event named."""
     folded = username.casefold()
-    found = reading.rows(NAMED_SO, platform=platform, folded=folded)
+    asked = {"platform": platform, "called": platform + folded}
+    found = reading.rows(NAMED_SO, **asked)
     if reading.recent:
-        found += reading.rows(RECENTLY_NAMED_SO, platform=platform, folded=folded)
+        found += reading.rows(RECENTLY_NAMED_SO, **asked)
     told = newest(reading, [(platform, viewer_id) for (viewer_id,) in found])
     called_so = [
         (name[1:3], viewer_id)

@@ -71,10 +71,7 @@ _FILTERS = {
 # How far back the newest `limit` reach: a broadcaster who has been quiet for long would otherwise cost a look at
 # every event since.
 REACH = """
-SELECT epoch_us(min(oldest_at)) FROM (
-    SELECT oldest_at, sum(events) OVER (ORDER BY oldest_at DESC, stretch) - events AS newer
-    FROM events_counts WHERE user_id = $user_id
-) WHERE newer < $limit
+SELECT epoch_us(oldest_at), events FROM events_counts WHERE user_id = $user_id ORDER BY oldest_at DESC LIMIT $limit
 """
 
 
@@ -82,6 +79,16 @@ def total(reading: Reading) -> Rows:
     """`EventsTotalRow`, one."""
     late = sum(recent.events for kind, recent in reading.recent.items() if is_stored(kind))
     return [(reading.rows(SETTLED_TOTAL)[0][0] + late,)]
+
+
+def _reach(stretches: Rows, limit: int) -> int | None:
+    """When the oldest was received of as many stretches, the newest first, as have `limit` events; None: there are none."""
+    reach_us = None
+    for oldest_us, events in stretches:
+        reach_us, limit = oldest_us, limit - events
+        if limit <= 0:
+            break
+    return reach_us
 
 
 def history(reading: Reading, *, limit: int, before: Before | None, **filters: Any) -> Rows:
@@ -92,7 +99,7 @@ def history(reading: Reading, *, limit: int, before: Before | None, **filters: A
     if "type" in given:
         tables = tables[:1] if given["type"] == CHAT else tables[1:]
     elif not given and before is None:
-        ((reach_us,),) = reading.rows(REACH, limit=limit)
+        reach_us = _reach(reading.rows(REACH, limit=limit), limit)
         given = {} if reach_us is None else {"since_us": reach_us}
     where = " ".join([sql, *(_FILTERS[name] for name in given)])
     found = [

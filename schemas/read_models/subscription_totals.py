@@ -19,11 +19,11 @@ class SubscriptionTotalsRow(Struct, frozen=True, array_like=True):
     history_count: int
 
 
-SETTLED = """
-SELECT type, sum(subscriptions)::BIGINT, count(*) FROM subscription_history
-WHERE user_id = $user_id GROUP BY type
+SETTLED = f"""
+SELECT type, sum(subscriptions)::BIGINT, count(*) FROM subscription_history WHERE user_id = $user_id GROUP BY type
+UNION ALL SELECT '{RENEWAL}', -count(*), -count(*) FROM subscription_history_suppressed WHERE user_id = $user_id
 """
-NOT_COUNTED = "SELECT count(*) FROM subscription_history_suppressed WHERE user_id = $user_id"
+"""By type, and the renewals that do not count."""
 
 
 def totals(reading: Reading) -> Rows:
@@ -38,9 +38,8 @@ def totals(reading: Reading) -> Rows:
         if row.suppressed_at is None:
             subscriptions[row.type] += row.subscriptions
             history_count += 1
-    suppressed = reading.rows(NOT_COUNTED)[0][0] + len(known.suppressed)
-    subscriptions[RENEWAL] -= suppressed
-    history_count -= suppressed
+    subscriptions[RENEWAL] -= len(known.suppressed)
+    history_count -= len(known.suppressed)
     return [(subscriptions[NEW], subscriptions[RENEWAL], subscriptions[GIFTS], history_count)]
 
 

@@ -37,7 +37,8 @@ _BY_LISTS = f"""
 NAMED = f"{_BY_ACTORS} UNION ALL {_BY_LISTS}"
 """(position, user_id, platform, viewer_id, told) of every name that the relation `batch` tells."""
 
-_OF_VIEWERS = "user_id = $user_id AND list_contains($ids::VARCHAR[], viewer_id)"
+_OF_VIEWERS = "user_id = $user_id AND platform || ':' || viewer_id IN (SELECT unnest($viewers::VARCHAR[]))"
+"""Of two columns: what DuckDB can ask of one, it asks of all broadcasters' rows nearby."""
 SETTLED = f"SELECT platform, viewer_id, told FROM coins_viewers WHERE {_OF_VIEWERS} AND told IS NOT NULL"
 BY_RECENT_ACTORS = f"SELECT platform, viewer_id, told FROM ({lately(_BY_ACTORS)}) WHERE {_OF_VIEWERS}"
 BY_RECENT_LISTS = f"SELECT platform, viewer_id, told FROM ({lately(_BY_LISTS)}) WHERE {_OF_VIEWERS}"
@@ -48,8 +49,8 @@ Viewer = tuple[str, str]
 
 def newest(reading: Reading, viewers: Iterable[Viewer]) -> dict[Viewer, tuple[Any, ...]]:
     """What told the newest name of each of these viewers, as (weight, epoch microseconds, event id, name)."""
-    ids = list({viewer_id for _, viewer_id in viewers})
-    if not ids:
+    asked = [f"{platform}:{viewer_id}" for platform, viewer_id in viewers]
+    if not asked:
         return {}
     sources = [SETTLED]
     if reading.recent:
@@ -58,7 +59,7 @@ def newest(reading: Reading, viewers: Iterable[Viewer]) -> dict[Viewer, tuple[An
         sources.append(BY_RECENT_LISTS)
     told: dict[Viewer, tuple[Any, ...]] = {}
     for sql in sources:
-        for platform, viewer_id, name in reading.rows(sql, ids=ids):
+        for platform, viewer_id, name in reading.rows(sql, viewers=asked):
             told[platform, viewer_id] = max(told.get((platform, viewer_id), (-1,)), tuple(name.values()))
     return told
 

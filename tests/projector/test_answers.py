@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from projector.answers import Second, Shared, answer
+from projector.answers import Second, Shared, answer, recent_of
 from schemas.kinds import KicksGifted
 from streamkit.reads import Question
 from tests.harness import Folded, fold
@@ -45,7 +45,7 @@ def test_two_connections_answer_as_one(folded: Folded, second: Second) -> None:
 
 
 def test_a_connection_that_sees_another_position_leaves_the_questions_alone(folded: Folded, second: Second) -> None:
-    shared = Shared(USER, QUESTIONS)
+    shared = Shared(USER, QUESTIONS, recent_of(folded.session, USER))
     shared.help(second.session, folded.position + 1)
     assert not any(shared.rows)
     shared.help(second.session, folded.position)
