@@ -40,6 +40,7 @@ _SETTINGS = (
     "SET memory_limit = '384MB'",
     "SET preserve_insertion_order = true",
     "SET checkpoint_threshold = '64MB'",
+    "SET late_materialization_max_rows = 0",  # a second look at a table costs more than it spares where rows are few
     "SET disabled_compression_methods = 'dict_fsst'",  # slow to write, and to read a few rows of
 )
 
