@@ -36,6 +36,7 @@ from streamkit.platforms.subscriptions import (
     plan,
     wanted_on_kick,
     wanted_on_twitch,
+    without_the_ended,
 )
 
 EVERY_S = 900.0
@@ -255,13 +256,22 @@ async def ensure_on_session(platforms: Platforms, user_id: int, session_id: str)
     if connection is None:
         raise NotConnected(f"Broadcaster {user_id} was disconnected from Twitch meanwhile.")
     wanted = wanted_on_twitch(connection.platform_id, connection.scopes, webhooks=False)
-    to_do = plan(wanted, by_websocket(listed, connection.platform_id), session_id, utc_now())
+    mine = by_websocket(listed, connection.platform_id)
+    to_do = plan(wanted, mine, session_id, utc_now())
     transport = {"method": "websocket", "session_id": session_id}
-    problems = await carry_out_on_twitch(
-        to_do,
-        lambda one: twitch.eventsub_unsubscribe(token, one.id),
-        lambda each: twitch.eventsub_subscribe(token, each, transport),
-    )
+
+    async def carry_out(some: Plan) -> dict[Wanted, PlatformRefused]:
+        return await carry_out_on_twitch(
+            some,
+            lambda one: twitch.eventsub_unsubscribe(token, one.id),
+            lambda each: twitch.eventsub_subscribe(token, each, transport),
+        )
+
+    problems = await carry_out(to_do)
+    too_many = [wanted for wanted, refused in problems.items() if refused.status == 429]
+    again = without_the_ended(to_do, mine, too_many)
+    problems = {wanted: problem for wanted, problem in problems.items() if wanted not in again.create}
+    problems |= await carry_out(again)
     return len(to_do.keep) + len(to_do.create) - len(problems)
 
 

@@ -176,6 +176,17 @@ def plan(wanted: Iterable[Wanted], listed: Sequence[Listed], place: str, now: da
     return Plan(tuple(delete), _in_our_order(create), keep)
 
 
+def without_the_ended(to_do: Plan, listed: Iterable[Listed], refused: Collection[Wanted]) -> Plan:
+    """What is still to be done where `refused` were too many of a kind: sessions that ended may count among the three
+    that Twitch takes, and not be forgotten yet. Nothing, when there are none."""
+    gone = {one.id for one in to_do.delete}
+    ended = tuple(
+        one for one in listed if one.wanted in refused and one.status.startswith("websocket_") and one.id not in gone
+    )
+    in_the_way = {one.wanted for one in ended}
+    return Plan(ended, tuple(each for each in to_do.create if each in in_the_way), {})
+
+
 def by_webhook(listed: Iterable[Listed]) -> list[Listed]:
     """Those that come by webhook. At Twitch the app's token lists no others; its command-line client lists all."""
     return [one for one in listed if one.method == "webhook"]

@@ -13,6 +13,9 @@ from ingest.intake import Intake
 from schemas.errors import LogUnavailable
 from streamkit.platforms.subscriptions import TWITCH_TYPES
 from streamkit.redis import open_soft_state
+from streamkit.sandbox.eventsub import MOST_ALIKE, Subscription, Wanted
+from streamkit.sandbox.grants import Access
+from streamkit.sandbox.helix_answers import Refused
 from streamkit.simulation.bodies import Person
 from tests.eventsub import follow
 from tests.fakes.faults import Answer
@@ -233,6 +236,30 @@ async def test_flapping_neither_leaks_nor_counts_twice(
                 platforms.twitch.sockets.drop(lost, 4005)
         await until(lambda lost=lost: session_id(platforms) not in (lost, ""))  # type: ignore[misc]
     assert len(await heard(world)) == 30
+
+
+async def test_sessions_that_ended_are_deleted_where_they_count_among_the_three_of_a_kind(
+    ingest: Ingest, platforms: Platforms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eventsub_session, "BACKOFF_LAST_S", 0.02)
+    twitch = platforms.twitch.eventsub
+    subscribe = twitch.subscribe
+
+    def strict(access: Access, wanted: Wanted) -> Subscription:
+        alike = [one for one in twitch.subscriptions.values() if one.wanted.type == wanted.type]
+        if len(alike) >= MOST_ALIKE:
+            raise Refused(429, "maximum number of subscriptions with this type and condition exceeded")
+        return subscribe(access, wanted)
+
+    monkeypatch.setattr(twitch, "subscribe", strict)
+    listeners = ingest.listeners()
+    ingest.start(listeners.run())
+    lost = ""
+    for _ in range(5):
+        await until(lambda lost=lost: listeners.listening == 1 and session_id(platforms) != lost)  # type: ignore[misc]
+        assert sorted(enabled(platforms)) == sorted(each.type for each in TWITCH_TYPES)
+        lost = session_id(platforms)
+        platforms.twitch.sockets.drop(lost, 4006)
 
 
 async def test_the_same_message_by_webhook_and_by_socket_is_one_event(
