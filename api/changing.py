@@ -214,7 +214,7 @@ class _Command:
         except PlatformRefused as refused:  # of the app, or of so many calls: nothing is said about the change
             if refused.status == 429:
                 raise
-            raise PlatformAway(f"{refused}; nothing was changed.") from refused
+            raise PlatformAway(f"{refused}; nothing was changed.", refused.retry_after_s or 1) from refused
 
     def _problem(self, error: Exception) -> Problem:
         platform = self._platform.capitalize()

@@ -46,7 +46,8 @@ async def adopt(
     profile = await api.own_user(grant.access_token)
     await directory.catch_up(log)
     _check_free(directory, place, profile)
-    record = new_record(place, keys, held, platform_id=profile.id, scopes=grant.scopes or scopes, at=now)
+    granted = scopes if grant.scopes is None else grant.scopes
+    record = new_record(place, keys, held, platform_id=profile.id, scopes=granted, at=now)
     await vault.append(place, record)
     connected = PlatformConnected(
         at=now, user_id=user_id, platform=platform, platform_id=profile.id, username=profile.username

@@ -9,6 +9,7 @@ What may not live here: what they are used for.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
@@ -42,7 +43,7 @@ LOCK_S = 15.0
 REFUSED_LOOK_S = 2.0
 """So long another process has to bring what it got, before a refusal is believed."""
 
-HOLD_S = 30.0
+HOLD_S = 30
 """After a refusal that is not about the tokens (a wrong client secret, too many calls) nothing is asked for so long."""
 
 CLOSE_S = 4.0
@@ -286,14 +287,17 @@ class Tokens:
     async def _asked(self, who: Place | PlatformName, ask: Callable[[], Coroutine[Any, Any, Grant]]) -> Grant:
         """Ask for tokens, unless the platform refused a moment ago for a reason that is not the tokens'."""
         until_s, error = self._held_off.get(who, (0.0, None))
-        if error is not None and time.monotonic() < until_s:
+        left_s = until_s - time.monotonic()
+        if error is not None and left_s > 0:
+            error.retry_after_s = math.ceil(left_s)
             raise error
         try:
             return await ask()
         except GrantRefused:
             raise
         except PlatformRefused as refusal:
-            self._held_off[who] = time.monotonic() + (refusal.retry_after_s or HOLD_S), refusal
+            refusal.retry_after_s = refusal.retry_after_s or HOLD_S
+            self._held_off[who] = time.monotonic() + refusal.retry_after_s, refusal
             telemetry.warn("tokens.not_given", who=who, status=refusal.status)
             raise
 

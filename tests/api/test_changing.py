@@ -20,6 +20,7 @@ from schemas.kinds import StreamInfoApplied, StreamInfoFailed, StreamInfoRequest
 from streamkit.credentials import Principal
 from streamkit.log.protocol import CONTROL, EVENTS, Record
 from streamkit.platforms.parts import Platforms as Parts
+from streamkit.platforms.tokens import HOLD_S
 from tests.fakes.faults import Answer, Drop, Fault, Hang
 from tests.fakes.platforms import KICK_STREAMER, TWITCH_STREAMER, Platforms
 from tests.streamkit.platforms.world import Process, World
@@ -185,6 +186,14 @@ async def test_a_token_that_is_not_taken_is_renewed_once(desk: Desk) -> None:
     desk.meets(Answer(401), times=2)
     assert (await desk.refused()).code == "insufficient_platform_scope"
     assert sorted(desk.patches()) == [0, 4]
+
+
+async def test_while_no_token_is_asked_for_it_is_told_how_long(desk: Desk) -> None:
+    token = "/oauth/token" if desk.platform == "kick" else "/oauth2/token"
+    desk.faults.next("POST", token, Answer(500))
+    desk.meets(Answer(401), times=2)
+    waits = [int((await desk.refused()).headers["Retry-After"]) for _ in range(2)]
+    assert HOLD_S - 5 <= waits[1] <= waits[0] == HOLD_S
 
 
 async def test_a_refused_renewal_is_no_connection_and_the_other_platform_is_left_alone(desk: Desk) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from schemas.control import PlatformDisconnected, PlatformName, encode_control
 from schemas.errors import LogUnavailable, NeedsReconnect, NotConnected, PlatformAway, PlatformRefused, PlatformTimeout
@@ -19,6 +20,7 @@ from streamkit.log.protocol import CONTROL, VAULT, Appended, Record
 from streamkit.platforms import tokens as module
 from streamkit.platforms.adopt import IdentityTaken, adopt, forget
 from streamkit.platforms.http import Answer
+from streamkit.platforms.scopes import TWITCH_SCOPES
 from streamkit.platforms.vault import unseal
 from streamkit.redis import open_soft_state
 from streamkit.sandbox.grants import Issued
@@ -299,6 +301,15 @@ async def test_a_platform_in_trouble_marks_nothing(
     monkeypatch.setattr(process.outgoing, "call", ask)
     process.tokens._held_off.clear()
     assert await process.tokens.user_token(USER_ID, "kick")
+
+
+async def test_who_granted_nothing_is_not_taken_to_have_granted_all(world: World, process: Process) -> None:
+    grant = replace(await process.granted("twitch"), scopes=())
+    await adopt(
+        (USER_ID, "twitch"), grant, process.twitch, scopes=TWITCH_SCOPES, keys=process.keys, log=process.log,
+        directory=process.directory, vault=process.vault,
+    )  # fmt: skip
+    assert (await world.vault())[USER_ID, "twitch"].scopes == ()
 
 
 async def test_who_is_not_connected_is_told_how(process: Process) -> None:
