@@ -13,16 +13,21 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import msgspec
+from msgspec import Struct
 
 from projector.database import open_file
-from projector.fold import fold
+from projector.fold import Staged, fold_staged
 from projector.session import Session
+from projector.stager import Stager
 from schemas.event import SCHEMA_VERSION
 from schemas.read_models import READ_MODELS
 
@@ -164,12 +169,19 @@ def _event_id(kind: str, platform: str, user_id: int, index: int, message_id: uu
     return f"{platform}:{message_id}" if platform == "twitch" else f"kick:01M{index:023d}"
 
 
+class Folding(Struct, frozen=True):
+    """How long it took, on the clock and of the processors."""
+
+    seconds: float
+    cpu_s: float
+
+
 class Profiled(Session):
     """A session that adds up the time of each statement."""
 
     def __init__(self, path: Path) -> None:
         self.session = open_file(path, log_id="bench", partition=0)
-        self.filter = self.session.filter
+        self.filter, self.newest = self.session.filter, self.session.newest
         self.seconds: dict[str, float] = defaultdict(float)
 
     def execute(self, sql: str, parameters: Any = None) -> duckdb.DuckDBPyConnection:
@@ -205,13 +217,24 @@ def costs(seconds: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def run(records: list[bytes], batch: int, session: Session) -> float:
-    """Events a second of folding `records` in batches of `batch` into the new file of `session`."""
-    began = time.perf_counter()
-    for start in range(0, len(records), batch):
-        part = records[start : start + batch]
-        fold(session, start, range(start, start + len(part)), part, start + len(part))
-    return len(records) / (time.perf_counter() - began)
+def run(records: list[bytes], batch: int, session: Session) -> Folding:
+    """Fold `records` in batches of `batch` into the new file of `session`, each parsed beside the fold of the one before,
+    as a partition with a backlog does."""
+    cpu, began = time.process_time(), time.perf_counter()
+    parts = [(start, records[start : start + batch]) for start in range(0, len(records), batch)]
+    with ThreadPoolExecutor(1) as beside, closing(Stager(session.cursor())) as stager:
+
+        def staging(start: int, part: list[bytes]) -> Future[Staged | None]:
+            return beside.submit(stager.stage, range(start, start + len(part)), part)
+
+        ready = staging(*parts[0])
+        for (start, part), following in zip_longest(parts, parts[1:]):
+            staged = ready.result()
+            assert staged is not None, "some record is no event"
+            if following is not None:
+                ready = staging(*following)
+            fold_staged(session, start, staged, start + len(part))
+    return Folding(time.perf_counter() - began, time.process_time() - cpu)
 
 
 def print_profile(seconds: Mapping[str, float], batches: float, events: int) -> None:
@@ -235,11 +258,14 @@ def main() -> None:
     for batch in options.batches:
         with tempfile.TemporaryDirectory() as folder:
             session = Profiled(Path(folder) / "fold.duckdb")
-            rate = run(records, batch, session)
+            took = run(records, batch, session)
             session.close()
         if options.profile:
             print_profile(session.seconds, len(records) / batch, len(records))
-        print(f"live fold, batches of {batch:>6,}: {rate:>9,.0f} events/s")
+        print(
+            f"live fold, batches of {batch:>6,}: {len(records) / took.seconds:>9,.0f} events/s,"
+            f" {took.cpu_s / len(records) * 1e6:.1f} us of processor time each"
+        )
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def main() -> None:
 def _live_fold(scratch: Path) -> list[Row]:
     records = list(live_fold.events(30_000 if QUICK else 300_000))
     session = live_fold.Profiled(scratch / "fold.duckdb")
-    rate = live_fold.run(records, 1_000, session)
+    rate = len(records) / live_fold.run(records, 1_000, session).seconds
     session.close()
     rows = [Row("live fold, batches of 1,000", "events/s", rate, "≥ 40,000", rate >= 40_000)]
     for name, spent in live_fold.costs(session.seconds).items():

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 import duckdb
 from msgspec import Struct
 
-from projector.fold import Folded, Staged, fold, fold_staged, last_of, read_position
+from projector.fold import Folded, Staged, fold, fold_staged, read_position
 from projector.poison import Records, Run
 from projector.session import ENVIRONMENT, Session
-from projector.staging import BadRecord, read_heads, stage
+from projector.stager import Stager
+from projector.staging import BadRecord
 from schemas.read_models import READ_MODELS, SETTLED_EVERY, ReadModel
 from streamkit.log.protocol import EVENTS, EventLog
 
@@ -30,9 +31,9 @@ FIRST_BATCH = BATCH // 8
 
 BATCH_BYTES = 128 << 20
 
-STAGED = "staged"
-MEMORY = "1GB"
-"""For DuckDB, meanwhile: two batches lie in its memory, one of them being folded."""
+_MEANWHILE = {"memory_limit": "1GB", "threads": "2"}
+"""DuckDB's settings: two batches lie in its memory, one of them being folded; and while nothing is parsed beside it, at the
+end and after a short batch, a fold uses that processor."""
 
 
 async def fold_until(
@@ -69,7 +70,7 @@ async def fold_until(
                 break
             if batch.records.next_position < until:
                 ready = asyncio.create_task(lane.next(batch.records.next_position))
-            for each in await _in_thread(_fold, session, lane, position, batch, models, failures):
+            for each in await _in_thread(_fold, session, position, batch, models, failures):
                 progress(each)
                 position = each.position
     finally:
@@ -98,18 +99,15 @@ class _Lane:
         self._partition = partition
         self._until = until
         self._passed_over = passed_over
-        self._parsing = session.cursor()
-        self.dropping = session.cursor()
-        self._turn = 0
+        self._stager = Stager(session.cursor())
         self._size = FIRST_BATCH
-        self._memory_before = ""
+        self._before: dict[str, str] = {}
 
     def open(self) -> None:
         """Make room. Called once, before anything else."""
-        self._memory_before = str(self._session.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
-        self._session.execute_once(f"SET memory_limit = '{MEMORY}'")
-        self._session.execute_once(f"ATTACH ':memory:' AS {STAGED}")
-        self._parsing.execute("SET TimeZone = 'UTC'")
+        for name, value in _MEANWHILE.items():
+            self._before[name] = str(self._session.execute(f"SELECT current_setting('{name}')").fetchall()[0][0])
+            self._session.execute_once(f"SET {name} = '{value}'")
 
     async def next(self, position: int) -> _Batch:
         """The batch that begins at `position`; its table is good until the call after the next."""
@@ -117,29 +115,13 @@ class _Lane:
         self._size = min(2 * self._size, BATCH)
         records = await _read(self._log, self._partition, position, end)
         records = records.without(self._passed_over) if self._passed_over else records
-        return await _in_thread(self._stage, records)
-
-    def _stage(self, records: Records) -> _Batch:
-        self._turn = 1 - self._turn
-        table = f"{STAGED}.arrivals_{self._turn}"
-        try:
-            heads = read_heads(records.positions, records.values)
-            stage(self._parsing, table, records.positions, heads.texts)
-        except ENVIRONMENT:
-            raise
-        except (BadRecord, duckdb.Error):
-            return _Batch(records, None)
-        return _Batch(
-            records, Staged(table, records.positions, heads.heads, last_of(records.positions, records.values))
-        )
+        return _Batch(records, await _in_thread(self._stager.stage, records.positions, records.values))
 
     def close(self) -> None:
         """Give the room back; idempotent."""
-        self._parsing.close()
-        self.dropping.close()
-        self._session.execute_once(f"DETACH DATABASE IF EXISTS {STAGED}")
-        if self._memory_before:
-            self._session.execute_once(f"SET memory_limit = '{self._memory_before}'")
+        self._stager.close()
+        for name, value in self._before.items():
+            self._session.execute_once(f"SET {name} = '{value}'")
 
 
 async def _in_thread(work: Callable[..., T], *args: Any) -> T:
@@ -173,11 +155,9 @@ async def _read(log: EventLog, partition: int, position: int, end: int) -> Recor
     return Records(positions=positions, keys=keys, values=values, next_position=position)
 
 
-def _fold(
-    session: Session, lane: _Lane, start: int, batch: _Batch, models: Sequence[ReadModel], failures: Run
-) -> list[Folded]:
+def _fold(session: Session, start: int, batch: _Batch, models: Sequence[ReadModel], failures: Run) -> list[Folded]:
     if batch.staged is not None:
-        folded = fold_staged(session, lane.dropping, start, batch.staged, batch.records.next_position, models)
+        folded = fold_staged(session, start, batch.staged, batch.records.next_position, models)
         failures.folded()
         return [folded]
     return _fold_parts(session, start, batch.records, models, failures)

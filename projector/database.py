@@ -20,8 +20,10 @@ import msgspec
 from projector import fold
 from projector.answers import Second
 from projector.aside import Aside
+from projector.fold import STAGED, Staged
 from projector.recipes import read_models, versions_of, write_models
 from projector.session import Session
+from projector.stager import Stager
 from schemas.errors import Stop
 from schemas.read_models import READ_MODELS, SETTLED_EVERY, SORTED_EVERY, ReadModel
 from streamkit import telemetry
@@ -35,6 +37,7 @@ READERS = 2
 """Threads that answer from a file."""
 
 _SETTINGS = (
+    f"ATTACH ':memory:' AS {STAGED}",
     "SET TimeZone = 'UTC'",
     "SET threads = 1",
     "SET memory_limit = '384MB'",
@@ -160,7 +163,8 @@ def _identity(session: Session) -> dict[str, str] | None:
 
 
 class Database:
-    """One partition's file: one writer thread, a few reader threads. No method blocks the event loop.
+    """One partition's file: a writer thread, one that parses beside it, a few reader threads. No method blocks the event
+    loop.
 
     `models` are those it is folded by, and `is_current` says whether they are of the build's versions, once it is open."""
 
@@ -172,6 +176,8 @@ class Database:
         self._log_id = log_id
         self._session: Session | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"fold-{partition}")
+        self._stagers = ThreadPoolExecutor(1, thread_name_prefix=f"stage-{partition}")
+        self._stager: Stager | None = None
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{partition}")
         self._cursors: queue.SimpleQueue[Session] = queue.SimpleQueue()
         self._reader_count = readers
@@ -198,6 +204,16 @@ class Database:
     def _write(self, work: Callable[[Session], T]) -> T:
         assert self._session is not None, "open() comes first"
         return work(self._session)
+
+    async def stage(self, positions: Sequence[int], values: Sequence[bytes]) -> Staged | None:
+        """Parse the records that come after those being folded (Stager.stage), beside the writer. One at a time.
+        Cancellation abandons the wait, not the work."""
+        return await asyncio.get_running_loop().run_in_executor(self._stagers, self._stage, positions, values)
+
+    def _stage(self, positions: Sequence[int], values: Sequence[bytes]) -> Staged | None:
+        if self._stager is None:
+            self._stager = Stager(self._cursor())
+        return self._stager.stage(positions, values)
 
     async def read(self, work: Callable[[Session, Second | None], T]) -> T:
         """Run `work` on a reader thread, beside the writer; waits while all readers are busy. When another one is idle,
@@ -235,7 +251,7 @@ class Database:
             for _ in range(self._reader_count):
                 self._cursors.get().close()
             session, self._session = self._session, None
-            session.close()
+            self._close_session(session)
         self._open()
 
     async def set_aside(self, reason: str) -> None:
@@ -247,7 +263,7 @@ class Database:
         for _ in range(self._reader_count):
             self._cursors.get().close()
         assert self._session is not None, "open() comes first"
-        self._session.close()
+        self._close_session(self._session)
         _delete(self.path, reason)
         self._open()
 
@@ -262,5 +278,12 @@ class Database:
         while not self._cursors.empty():
             self._cursors.get().close()
         if self._session is not None:
-            self._session.close()
+            self._close_session(self._session)
             self._session = None
+        self._stagers.shutdown(wait=True)
+
+    def _close_session(self, session: Session) -> None:
+        stager, self._stager = self._stager, None
+        if stager is not None:
+            self._stagers.submit(stager.close).result()  # when it has done what it does now
+        session.close()

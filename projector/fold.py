@@ -30,7 +30,8 @@ INSERT INTO fold_position VALUES (0, NULL, NULL);
 """`last_*`: where the newest folded record lay and what it was, by which a file knows the log that it was folded from."""
 
 
-ARRIVALS = "arrivals"
+STAGED = "staged"
+"""A database in memory beside the file, of which `Staged.table` are: a transaction writes into one of the two only."""
 
 MOVE = """
 UPDATE fold_position SET position = $1, last_position = coalesce($3, last_position), last_digest = coalesce($4, last_digest)
@@ -118,25 +119,11 @@ def fold(
     Blocks. All or nothing: raises BadRecord or duckdb.Error for a record that cannot be folded, PositionMoved when
     the file does not stand at `start`, SettlingFailed; the file is then as it was.
     """
-    heads = staging.read_heads(positions, values)
-    if len(positions) < seen.LARGE:
-        seen.load(session, start)
-    settled, settles_to = settled_before(start), settled_before(next_position)
-    duplicates = 0
-    with _moving(session, start, next_position, last_of(positions, values)):
-        if settles_to > settled:
-            staging.stage(session, ARRIVALS, positions, heads.texts)
-            if heads.heads:
-                duplicates = seen.drop_seen(session, ARRIVALS, positions, heads.heads)
-            _settle(session, models, ARRIVALS, settled, settles_to)
-        elif heads.heads:
-            staging.append_recent(session, positions, heads.texts)
-            duplicates = seen.drop_seen(session, "recent", positions, heads.heads)
-    return _folded(next_position, heads.heads, duplicates)
+    return fold_staged(session, start, stage(session, f"{STAGED}.alone", positions, values), next_position, models)
 
 
 class Staged(Struct, frozen=True):
-    """Records that lie parsed in `table`, of a database in memory; `last` is the newest, None when there is none."""
+    """Records that lie parsed in `table`; `last` is the newest, None when there is none."""
 
     table: str
     positions: Sequence[int]
@@ -144,32 +131,37 @@ class Staged(Struct, frozen=True):
     last: Last | None
 
 
+def stage(session: Session, table: str, positions: Sequence[int], values: Sequence[bytes]) -> Staged:
+    """Parse the records into `table`, which is made anew. Blocks. Raises BadRecord or duckdb.Error for a record that
+    cannot be folded."""
+    heads = staging.read_heads(positions, values)
+    staging.stage(session, table, positions, heads.texts)
+    return Staged(table, positions, heads.heads, _last_of(positions, values))
+
+
 def fold_staged(
-    session: Session, aside: Session, start: int, staged: Staged, next_position: int, models: Sequence[ReadModel]
+    session: Session, start: int, staged: Staged, next_position: int, models: Sequence[ReadModel] = READ_MODELS
 ) -> Folded:
-    """As `fold`. `aside` is another session on the same database: a transaction writes into one file only, and what
-    has been seen before is deleted where it lies."""
-    fallen = seen.fallen_of(session, staged.table, staged.positions, staged.heads) if staged.heads else []
-    seen.drop(aside, staged.table, fallen)
+    """As `fold`. What has been seen before is deleted where it lies, so that this is done once."""
+    fallen: list[int] = []
+    if staged.heads:
+        fallen = seen.fallen_of(session, staged.table, start, staged.positions, staged.heads)
+        seen.drop(session, staged.table, fallen)
     settled, settles_to = settled_before(start), settled_before(next_position)
     with _moving(session, start, next_position, staged.last):
         if staged.heads:
-            seen.keep(session, staged.table, staged.positions[0])
+            seen.keep(session, staged.table)
         if settles_to > settled:
             _settle(session, models, staged.table, settled, settles_to)
-        else:
+        elif staged.heads:
             session.execute(f"INSERT INTO recent SELECT * FROM {staged.table}")
-    return _folded(next_position, staged.heads, len(fallen))
+    seen.remember(session, start, staged.positions, staged.heads, fallen, next_position)
+    user_ids = frozenset({head.user_id for head in staged.heads})
+    return Folded(position=next_position, records=len(staged.heads), duplicates=len(fallen), user_ids=user_ids)
 
 
-def last_of(positions: Sequence[int], values: Sequence[bytes]) -> Last | None:
-    """The newest of these records; None when there is none."""
+def _last_of(positions: Sequence[int], values: Sequence[bytes]) -> Last | None:
     return Last(positions[-1], digest_of(values[-1])) if values else None
-
-
-def _folded(position: int, heads: Sequence[staging.Head], duplicates: int) -> Folded:
-    user_ids = frozenset({head.user_id for head in heads})
-    return Folded(position=position, records=len(heads), duplicates=duplicates, user_ids=user_ids)
 
 
 @contextlib.contextmanager

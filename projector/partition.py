@@ -10,15 +10,25 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 
 import duckdb
 import msgspec
+from msgspec import Struct
 
 from projector.database import Database, FileInUse
-from projector.fold import Folded, PositionMoved, SettlingFailed, digest_of, fold, read_last, read_position
+from projector.fold import (
+    Folded,
+    PositionMoved,
+    SettlingFailed,
+    Staged,
+    digest_of,
+    fold,
+    fold_staged,
+    read_last,
+    read_position,
+)
 from projector.poison import PartitionStopped, Records, Run, dead_letter
-from projector.session import ENVIRONMENT
+from projector.session import ENVIRONMENT, Session
 from projector.staging import BadRecord
 from schemas.control import AwareTime
 from schemas.errors import UNREADABLE, LogClosed, Retry
@@ -36,6 +46,13 @@ PATIENCE_S = 10.0
 _LOOK_S = 0.1
 
 _received = msgspec.json.Decoder(msgspec.defstruct("_Received", [("received_at", AwareTime)]))
+
+
+class _Hand(Struct, frozen=True):
+    """What is folded next. `staged`: parsed already; None: not yet, or some record cannot be."""
+
+    records: Records
+    staged: Staged | None = None
 
 
 class PartitionFold:
@@ -60,6 +77,7 @@ class PartitionFold:
         self._log = log
         self._failures = Run(file.partition)
         self._task: asyncio.Task[None] | None = None
+        self._ready: asyncio.Task[_Hand] | None = None
         self._progress = asyncio.Event()
 
     @property
@@ -172,39 +190,65 @@ class PartitionFold:
                 return
 
     async def _round(self, limit: int) -> int:
-        """Read and fold once; how many records to ask for next. While more lies ready, batches grow: large batches
-        are cheaper by the event. Otherwise rests for three times as long as the fold took, so that what comes meanwhile
-        is folded together and the intake of the same process has its core: most of a small batch's cost is the batch."""
-        batch = await self._log.read(EVENTS, self.partition, self.position, limit=limit, wait_s=READ_WAIT_S)
-        if not batch.values:
+        """Read and fold once; how many records to ask for next. While more lies ready, it is read and parsed meanwhile, and
+        batches grow: large batches are cheaper by the event. Otherwise rests for three times as long as the fold took, so
+        that what comes meanwhile is folded together and the intake of the same process has its core: most of a small
+        batch's cost is the batch."""
+        hand = await self._next(limit)
+        values = hand.records.values
+        if not values:
             return LIVE_LIMIT
         began = time.perf_counter()
-        self.oldest_at = received_at(batch.values[0])
-        records = Records(
-            positions=batch.positions, keys=batch.keys, values=batch.values, next_position=batch.next_position
-        )
+        self.oldest_at = received_at(values[0])
+        more = len(values) >= limit
+        if more:
+            bytes_each = max(1, sum(map(len, values)) // len(values))
+            limit = max(LIVE_LIMIT, min(limit * 2, CATCH_UP_LIMIT, CATCH_UP_BYTES // bytes_each))
+            self._ready = asyncio.create_task(self._ahead(hand.records.next_position, limit))
         try:
-            await self._fold_or_park(records)
+            await self._fold_or_park(hand.records, hand.staged)
+        except BaseException:
+            await self._forget_ready()
+            raise
         finally:
             self.oldest_at = None
-        if len(batch.values) >= limit:
-            bytes_each = max(1, sum(map(len, batch.values)) // len(batch.values))
-            return max(LIVE_LIMIT, min(limit * 2, CATCH_UP_LIMIT, CATCH_UP_BYTES // bytes_each))
+        if more:
+            return limit
         await asyncio.sleep(min(PAUSE_FOR_WORK * (time.perf_counter() - began), LONGEST_PAUSE_S))
         return LIVE_LIMIT
 
-    async def _fold_or_park(self, records: Records) -> None:
-        work = partial(
-            fold,
-            start=self.position,
-            positions=records.positions,
-            values=records.values,
-            next_position=records.next_position,
-            models=self.file.models,
+    async def _next(self, limit: int) -> _Hand:
+        """What was read ahead, or what comes; nothing when none comes for some seconds."""
+        ready = self._ready
+        if ready is not None:
+            try:
+                hand = await ready
+            finally:
+                await self._forget_ready()
+            if hand.records.values:
+                return hand
+        return _Hand(await self._read(self.position, limit, wait_s=READ_WAIT_S))
+
+    async def _ahead(self, position: int, limit: int) -> _Hand:
+        records = await self._read(position, limit)
+        return _Hand(records, await self.file.stage(records.positions, records.values) if records.values else None)
+
+    async def _forget_ready(self) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
+
+    async def _read(self, position: int, limit: int, wait_s: float = 0.0) -> Records:
+        batch = await self._log.read(EVENTS, self.partition, position, limit=limit, wait_s=wait_s)
+        return Records(
+            positions=batch.positions, keys=batch.keys, values=batch.values, next_position=batch.next_position
         )
+
+    async def _fold_or_park(self, records: Records, staged: Staged | None = None) -> None:
         try:
             began = time.perf_counter()
-            folded = await self.file.write(work)
+            folded = await self.file.write(self._folding(records, staged))
             telemetry.FOLD_SECONDS.labels(str(self.partition)).observe(time.perf_counter() - began)
         except ENVIRONMENT:
             raise
@@ -218,6 +262,12 @@ class PartitionFold:
             self._failures.folded()
             self._tell(folded)
 
+    def _folding(self, records: Records, staged: Staged | None) -> Callable[[Session], Folded]:
+        start, next_position, models = self.position, records.next_position, self.file.models
+        if staged is None:
+            return lambda session: fold(session, start, records.positions, records.values, next_position, models)
+        return lambda session: fold_staged(session, start, staged, next_position, models)
+
     async def _park(self, records: Records, error: Exception) -> None:
         """Keep the record as a dead letter, durably, then move past it."""
         position = records.positions[0]
@@ -228,15 +278,8 @@ class PartitionFold:
             telemetry.DEAD_LETTERS_PARKED.labels("fold_failed").inc()
             telemetry.FOLD_FAILED.labels(str(self.partition)).inc()
             telemetry.error("fold_failed", partition=self.partition, position=position, reason=type(error).__name__)
-        skip = partial(
-            fold,
-            start=self.position,
-            positions=(),
-            values=(),
-            next_position=records.next_position,
-            models=self.file.models,
-        )
-        self._tell(await self.file.write(skip))
+        nothing = Records(positions=(), keys=(), values=(), next_position=records.next_position)
+        self._tell(await self.file.write(self._folding(nothing, None)))
 
     def _tell(self, folded: Folded) -> None:
         self.position = folded.position

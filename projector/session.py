@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 
 from projector.seen_filter import Filter
+from projector.seen_newest import Newest
 
 ENVIRONMENT = (
     duckdb.IOException,
@@ -23,12 +24,13 @@ KEPT = 2000
 
 
 class Session:
-    """Wraps a connection; used by one thread at a time. `filter` belongs to whoever folds by it."""
+    """Wraps a connection; used by one thread at a time. `filter` and `newest` belong to whoever folds by it."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self._parsed: dict[str, duckdb.Statement] = {}
         self.filter = Filter()
+        self.newest = Newest()
 
     def execute(self, sql: str, parameters: Any = None) -> duckdb.DuckDBPyConnection:
         """Run one statement, kept in parsed form: for texts that come again. Fetch from what is returned."""

@@ -189,7 +189,7 @@ def append_recent(session: Session, positions: Sequence[int], texts: Sequence[st
 
 
 def stage(session: Session, table: str, positions: Sequence[int], texts: Sequence[str]) -> None:
-    """Make `table` anew, with the columns of `recent`, and put the records into it. It is the session's own, temporary,
-    unless it names a database. Raises as append_recent."""
-    session.execute(f"CREATE OR REPLACE {'TABLE' if '.' in table else 'TEMP TABLE'} {table} {_COLUMNS}")
-    session.execute(_INSERT.format(table=table), [list(positions), texts])
+    """Make `table` anew, with the columns of `recent`, and put the records into it. Raises as append_recent."""
+    session.execute(f"CREATE OR REPLACE TABLE {table} {_COLUMNS}")
+    if positions:
+        session.execute(_INSERT.format(table=table), [list(positions), texts])
