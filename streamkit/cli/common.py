@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeVar
@@ -166,9 +167,18 @@ def emit(document: Any, text: str, *, as_json: bool) -> None:
         click.echo(text)
 
 
+def on_one_line(text: str) -> str:
+    """`text`, which a stranger may have written, as a terminal may be given it: what would break the line, move the cursor or
+    turn the direction of writing is shown as `\\n`, `\\x1b`, `\\u202e`."""
+    return _COMMANDS_OF_TERMINALS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+_COMMANDS_OF_TERMINALS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Aligned columns for a person; None shows as `-`."""
-    cells = [list(headers), *([("-" if cell is None else str(cell)) for cell in row] for row in rows)]
+    """Aligned columns for a person, a line each; None shows as `-`."""
+    cells = [list(headers), *([("-" if cell is None else on_one_line(str(cell))) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells

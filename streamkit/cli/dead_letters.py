@@ -12,7 +12,7 @@ import msgspec
 from schemas.dead_letter import DeadLetter
 from schemas.errors import UNREADABLE
 from streamkit.cli.closing import Closer
-from streamkit.cli.common import Failure, emit, json_option, opened_log, run, table
+from streamkit.cli.common import Failure, emit, json_option, on_one_line, opened_log, run, table
 from streamkit.cli.letters import (
     Closed,
     Closures,
@@ -111,7 +111,7 @@ def _shown(document: dict[str, Any]) -> str:
         body = msgspec.json.format(body, indent=2)
     lines += ["", "headers", *(f"  {name}: {value}" for name, value in document["headers"].items())]
     lines += ["", "body", *(f"  {line}" for line in body.splitlines())]
-    return "\n".join(lines)
+    return "\n".join(map(on_one_line, lines))
 
 
 def _document(position: int, letter: DeadLetter, closed: Closed | None) -> dict[str, Any]:

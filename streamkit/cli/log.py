@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from schemas.control import AwareTime
 from schemas.errors import UNREADABLE
-from streamkit.cli.common import emit, emit_json, json_option, opened_log, run, table
+from streamkit.cli.common import emit, emit_json, json_option, on_one_line, opened_log, run, table
 from streamkit.cli.records import Entry, entries, read_to_end, say_unreadable
 from streamkit.log.protocol import EVENTS, EventLog, PartitionInfo, partition_of
 from streamkit.settings import Settings
@@ -171,7 +171,7 @@ def _print(event: dict[str, Any], *, jsonl: bool) -> None:
         actor = event.get("actor") or {}
         data = {name: value for name, value in event.get("data", {}).items() if name in _TOLD}
         told = " ".join(str(value) for value in data.values())
-        line = (
+        line = on_one_line(
             f"{event['partition']}:{event['position']}  {event.get('received_at')}  {event.get('user_id')}  "
             f"{event.get('platform')}  {event.get('type')}  {actor.get('name', '-')}  {told}".rstrip()
         )

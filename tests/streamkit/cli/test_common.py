@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import BadSettings, LogMisconfigured, LogUnavailable, StreamkitError
 from streamkit.__main__ import cli
-from streamkit.cli.common import Failure, emit, json_option, run, run_program, table
+from streamkit.cli.common import Failure, emit, json_option, on_one_line, run, run_program, table
 from streamkit.settings import Settings
 from tests.streamkit.cli.running import invoke
 
@@ -97,6 +97,20 @@ def test_done(tmp_path: Path) -> None:
     done = invoke(command_that_raises(None), "--json", folder=tmp_path)
     assert (done.exit_code, done.document, done.err) == (0, {"log": "sqlite:"}, "")
     assert invoke(command_that_raises(None), folder=tmp_path).out == "done\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("river_fox hält 👨‍👩 für 'ñ\\'", "river_fox hält 👨‍👩 für 'ñ\\'"),
+        ("a\r\nb\tc\u2028d", "a\\r\\nb\\tc\\u2028d"),
+        ("\x1b]0;title\x07 \x9b31m \x7f", "\\x1b]0;title\\x07 \\x9b31m \\x7f"),
+        ("exe\u202etxt", "exe\\u202etxt"),
+    ],
+)
+def test_what_strangers_wrote_moves_no_terminal(text: str, shown: str) -> None:
+    assert on_one_line(text) == shown
+    assert table(("NAME",), [(text,)]) == f"NAME\n{shown}"
 
 
 def test_table() -> None:

@@ -203,6 +203,15 @@ def test_one_letter_whole(tmp_path: Path) -> None:
     assert "�" in run(tmp_path, "show", "1").out
 
 
+def test_a_letters_text_moves_no_terminal(tmp_path: Path) -> None:
+    park(tmp_path, replace(LETTER, headers={"kick-event-type": "\x9b31m"}, body='{"a":"\x9b2J"} \x1b'.encode()))
+    text = run(tmp_path, "show", "0").out
+    assert "type: \\x9b31m" in text
+    assert "\\x9b2J" in text
+    assert all(character.isprintable() for line in text.split("\n") for character in line)
+    assert "\x9b2J" in run(tmp_path, "show", "0", "--json").document["body"]
+
+
 def test_a_letter_that_is_not_there_is_exit_1(tmp_path: Path) -> None:
     park(tmp_path, LETTER)
     for position in ("1", "99", str(MAX_POSITION)):

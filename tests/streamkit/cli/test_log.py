@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from schemas.event import Event, encode_event
+from schemas.kinds import ChatMessage
 from streamkit.cli.log import log
 from streamkit.log import open_log
 from streamkit.log.protocol import EVENTS, Record
 from streamkit.simulation.traffic import traffic
 from tests.program import STREAMKIT
+from tests.projector.events import event
 from tests.simulated import events_of
 from tests.streamkit.cli.running import Ran, environment, invoke
 from tests.unreadable import UNREADABLE
@@ -75,6 +77,19 @@ def test_tail_begins_with_the_newest_of_all_partitions(tmp_path: Path) -> None:
     told = run(tmp_path, "tail", "--last", "8", "--json").document
     assert [datetime.fromisoformat(one["received_at"]) for one in told] == newest
     assert len(run(tmp_path, "tail").out.splitlines()) == 20
+
+
+def test_tail_gives_an_event_one_line_whatever_a_viewer_wrote(tmp_path: Path) -> None:
+    said = ChatMessage(message_id="m", message="hi\n\x1b]0;pwned\x07")
+
+    async def append() -> None:
+        log = await open_log("sqlite:", data_dir=tmp_path / "data")
+        await log.append(EVENTS, [Record("1", encode_event(event(said)))])
+        await log.close()
+
+    asyncio.run(append())
+    [line] = run(tmp_path, "tail").out.splitlines()
+    assert line.endswith("hi\\n\\x1b]0;pwned\\x07")
 
 
 def test_tail_chooses_by_broadcaster_and_type(tmp_path: Path) -> None:
