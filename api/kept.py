@@ -162,18 +162,19 @@ class Answers:
         needed = max(min_position, self._served.get(key[0], 0))
         for _ in range(_READS):
             joined = (key, needed) in self._flights
-            flight = asyncio.shield(self._flight(key, needed, min_position > 0, build))
-            patience_s = PATIENCE_S if self._stale(key, needed) is not None else None
-            try:
-                async with asyncio.timeout(patience_s):
-                    kept = await flight
-            except (Retry, TimeoutError) as exc:
-                stale = self._stale(key, needed)
+            flight = self._flight(key, needed, min_position > 0, build)
+            if self._stale(key, needed) is not None:
+                await asyncio.wait({flight}, timeout=PATIENCE_S)
+                stale = None if flight.done() else self._stale(key, needed)
                 if stale is not None:
                     return stale
-                if isinstance(exc, Retry):
+            try:
+                kept = await asyncio.shield(flight)
+            except Retry:
+                stale = self._stale(key, needed)
+                if stale is None:
                     raise
-                raise Retry("The read models do not answer; ask again.") from exc
+                return stale
             position = self._reflects(key[0], kept) or kept.position
             newest = self._served.get(key[0], 0)
             if joined:
@@ -201,11 +202,12 @@ class Answers:
         return kept
 
     def _stale(self, key: Key, needed: int) -> Served | None:
+        """The kept answer when it is no older than `needed`, nor than what went out by now."""
         kept = self._kept.get(key)
         if kept is None:
             return None
         position = self._reflects(key[0], kept) or kept.position
-        if position < needed:
+        if position < max(needed, self._served.get(key[0], 0)):
             return None
         return Served(kept, position, int(self._now_s() - kept.built_s))
 

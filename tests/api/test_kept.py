@@ -173,6 +173,49 @@ async def test_stale_while_the_read_models_hang(house: House, monkeypatch: pytes
     assert (await house.get("kicks")).json["data"]["summary"]["total_kicks"] == 5
 
 
+async def asked_twice(house: House) -> None:
+    """The second read is under way."""
+    async with asyncio.timeout(10.0):
+        while len(house.reads.asked) < 2:
+            await asyncio.sleep(0)
+
+
+async def test_a_slow_read_is_waited_for_when_the_older_answer_is_over_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.kept.PATIENCE_S", 0.05)
+    await house.get("kicks")
+    await house.reads.commit(OTHER)
+    assert (await house.get("kicks")).headers["Streamkit-Position"] == "0:11"
+    age(house, 75)
+    house.reads.gate.clear()
+    slow = asyncio.create_task(house.get("kicks"))
+    await asked_twice(house)
+    await house.reads.commit(USER)  # what is kept was true at 11, and nobody can tell that any more
+    assert not (await asyncio.wait({slow}, timeout=0.2))[0]
+    house.reads.gate.set()
+    reply = await slow
+    assert (reply.status, reply.headers["Streamkit-Position"]) == (200, "0:11")
+
+
+async def test_an_older_answer_goes_not_out_after_a_newer_one_that_came_while_it_waited(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.kept.PATIENCE_S", 0.2)
+    await house.get("kicks")
+    age(house, 75)
+    house.reads.gate.clear()
+    slow = asyncio.create_task(house.get("kicks"))
+    await asked_twice(house)
+    house.reads.gate, held = asyncio.Event(), house.reads.gate
+    house.reads.gate.set()
+    await house.reads.commit(USER)
+    assert (await house.get("coins")).headers["Streamkit-Position"] == "0:11"
+    assert not (await asyncio.wait({slow}, timeout=0.4))[0]
+    held.set()
+    assert (await slow).headers["Streamkit-Position"] == "0:11"
+
+
 async def test_stale_after_a_change_nobody_has_seen_yet(house: House) -> None:
     await house.get("kicks")
     await house.reads.commit(USER)
