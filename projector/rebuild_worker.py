@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -159,8 +158,7 @@ class _Told:
 
 
 def main() -> None:
-    """The program. Ctrl-C is for whoever ordered it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The program."""
     telemetry.configure_logs()
     asyncio.run(run())
 

@@ -123,6 +123,20 @@ async def test_a_worker_that_is_killed_fails_the_rebuild_and_the_next_goes_on(lo
     assert (await known(log)).live == 2
 
 
+async def test_a_terminals_ctrl_c_reaches_no_worker(log: SqliteLog, tmp_path: Path) -> None:
+    groups: list[int] = []
+    execute = asyncio.create_subprocess_exec
+
+    async def start(*arguments: str, **options: int) -> asyncio.subprocess.Process:
+        worker = await execute(*arguments, **options)  # type: ignore[arg-type]
+        groups.append(os.getpgid(worker.pid))
+        return worker
+
+    with mock.patch("asyncio.create_subprocess_exec", start):
+        await rebuild(log, plan(tmp_path), promote=False, told=nothing)
+    assert len(set(groups) - {os.getpgrp()}) == len(await log.ends(EVENTS))
+
+
 async def test_a_rebuild_that_is_cancelled_is_gone_on_with(log: SqliteLog, tmp_path: Path) -> None:
     begun = asyncio.Event()
     work = asyncio.create_task(rebuild(log, plan(tmp_path), promote=True, told=lambda _: begun.set()))
