@@ -109,7 +109,7 @@ class _Work:
         self._generation = generation
         self._told = told
         self._done: dict[int, Done | None] = dict.fromkeys(range(partitions))
-        self._began_s = self._folded_at_s = time.monotonic()
+        self._began_s = time.monotonic()
         self._at_once = asyncio.Semaphore(plan.workers or min(partitions, os.cpu_count() or 1))
 
     def state(self, *, done: bool = False, promoted: bool = False) -> Rebuilding:
@@ -117,7 +117,8 @@ class _Work:
         known = {partition: one for partition, one in self._done.items() if one is not None}
         folded = sum(one.folded for one in known.values())
         left = sum(max(0, one.end - one.position) for one in known.values())
-        rate = folded / max(self._folded_at_s - self._began_s, 0.001)
+        took_s = time.monotonic() - self._began_s
+        rate = folded / max(took_s, 0.001)
         all_known = len(known) == len(self._done)
         return Rebuilding(
             generation=self._generation,
@@ -125,7 +126,7 @@ class _Work:
             events_per_s=round(rate),
             folded=folded,
             eta_s=0.0 if done else round(left / rate, 1) if rate and all_known else None,
-            took_s=round(time.monotonic() - self._began_s, 2),
+            took_s=round(took_s, 2),
             partitions={str(p): Share(one.position, one.end) for p, one in sorted(known.items())},
             done=done,
             promoted=promoted,
@@ -163,9 +164,6 @@ class _Work:
             done = msgspec.json.decode(line, type=Done)
             if done.error is not None:
                 raise RebuildFailed(done.error)
-            before = self._done[order.partition]
-            if before is not None and done.folded > before.folded:
-                self._folded_at_s = time.monotonic()
             self._done[order.partition] = done
             self._told(self.state())
             if done.whole:

@@ -184,9 +184,9 @@ async def _fold_anew(
     )
 
     def told(folded: Folded) -> None:
-        tell(f"partition {served.partition}", folded.position, served.position)
+        tell(f"partition {served.partition}:", folded.position, served.position)
 
-    tell(f"partition {served.partition}", 0, served.position)
+    tell(f"partition {served.partition}:", 0, served.position)
     try:
         position = await fold_until(
             log,

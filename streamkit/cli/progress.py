@@ -38,17 +38,15 @@ def progress_of(unit: str) -> Iterator[Progress]:
 
 
 class _Pace:
-    """How fast the present kind of doing goes."""
+    """How fast each kind of doing goes; several go on at a time."""
 
     def __init__(self) -> None:
-        self._what = ""
-        self._begun_at = 0.0
+        self._first: dict[str, tuple[int, float]] = {}
 
     def rate(self, what: str, done: int) -> float:
-        """A second, since the first word of `what`."""
-        if what != self._what:
-            self._what, self._begun_at = what, time.monotonic()
-        return done / max(time.monotonic() - self._begun_at, 0.001)
+        """A second, since the first word of `what`: what was done before, by an interrupted run for one, counts not."""
+        done_before, begun_at = self._first.setdefault(what, (done, time.monotonic()))
+        return (done - done_before) / max(time.monotonic() - begun_at, 0.001)
 
 
 class _Lines:

@@ -92,7 +92,7 @@ def _shown(*, as_json: bool) -> Iterator[Told]:
 
         def told(state: Rebuilding) -> None:
             for partition, share in state.partitions.items():
-                tell(f"partition {partition}", share.position, share.end)
+                tell(f"partition {partition}:", share.position, share.end)
 
         yield told
 

@@ -74,6 +74,7 @@ async def test_what_is_rebuilt_equals_what_is_live(log: SqliteLog, tmp_path: Pat
         str(p): (end, end) for p, end in enumerate(ends)
     }
     assert told
+    assert done.events_per_s == pytest.approx(done.folded / done.took_s, rel=0.02)
     assert (await known(log)).live == 1
     for partition, end in enumerate(ends):
         assert end > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -161,10 +162,27 @@ def test_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys
         monkeypatch.setattr(progress, "LINE_EVERY_S", 0)
         tell("Checked", 20, None)
         tell("Imported", 1_000, 20_000)
-    checked, imported = capsys.readouterr().err.splitlines()
+        tell("Imported", 2_000, 20_000)
+    checked, begun, imported = capsys.readouterr().err.splitlines()
     assert checked.startswith("streamkit: Checked 20 records, ")
-    assert imported.startswith("streamkit: Imported 1,000 of 20,000 records, ")
+    assert begun == "streamkit: Imported 1,000 of 20,000 records, 0/s"
+    assert imported.startswith("streamkit: Imported 2,000 of 20,000 records, ")
     assert imported.endswith(" s left")
+
+
+def test_progress_of_several_at_a_time_has_a_pace_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0)
+    with progress_of("events") as tell:
+        for done in (700, 800, 900):  # 700 of them by the run before
+            for what in ("partition 0:", "partition 1:"):
+                tell(what, done, 1_000)
+            now_s += 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "streamkit: partition 1: 900 of 1,000 events, 100/s, 1 s left"
 
 
 def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
