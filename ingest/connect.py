@@ -109,7 +109,8 @@ class Connect:
         if state is None:
             return page(403, "This consent is not good", "It took more than 10 minutes, or is not ours.", _ASK_ANEW)
         if not state.began_in(request.cookies.get(state.cookie_name)):
-            return page(403, "Another browser", "This consent began in another browser, or without cookies.", _ASK_ANEW)
+            why = "It was used already (a page that was loaded again), or began in another browser or without cookies."
+            return page(403, "This consent is not good here", why, _ASK_ANEW)
         if not await self._spend(state.id):
             return page(403, "This consent was used already", _ASK_ANEW)
         answer = await self._consented(request, state)

@@ -45,7 +45,7 @@ class Upgrade:
         if self._failed is not None:
             what = f"the new ones could not be folded ({self._failed})"
         elif not self._due(older[0]):
-            what = "and will be: an operator went back to them, or they are newer than this build"
+            what = "an operator went back to them, or they are newer than this build, so it stays so"
         elif self._automatic:
             what = "the new ones are being folded"
         else:

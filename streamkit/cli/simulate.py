@@ -70,8 +70,9 @@ def simulate(
         fail(_why_none(sent), EXIT_NOT_DONE, as_json=False)
     if sent.parked:
         click.echo(
-            f"streamkit: {sent.parked} deliveries were taken and are not on the log: does that StreamKit run with "
-            "STREAMKIT_SANDBOX=1, and is the sandbox streamer registered (`streamkit accounts list`)?",
+            f"streamkit: {sent.parked} deliveries were taken and are not on the log: they wait in the spool while Kafka is "
+            "away (`streamkit status`), or as dead letters until the sandbox streamer is registered (`streamkit accounts "
+            "list`), which STREAMKIT_SANDBOX=1 does.",
             err=True,
         )
 

@@ -217,7 +217,9 @@ async def test_a_consent_ends_in_the_browser_it_began_in(
     await begun(other_browser, room, "kick")  # with a cookie of another consent
     assert (await get(other_browser, back)).status == 403
     assert (await get(browser, back)).status == 200  # and nobody used it up
-    assert (await get(browser, back)).status == 403
+    again = await get(browser, back)  # the page loaded again, its cookie gone
+    assert again.status == 403
+    assert "used already" in again.text
 
 
 async def test_two_consents_in_one_browser(room: Room, browser: aiohttp.ClientSession) -> None:
