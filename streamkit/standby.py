@@ -20,13 +20,14 @@ import msgspec
 from msgspec import Struct
 
 from schemas.errors import UNREADABLE, LogClosed, LogUnavailable
+from schemas.event import utc_now
 from streamkit import telemetry
 from streamkit.directory import Directory
 from streamkit.lifecycle import Watch
 from streamkit.log import open_log
 from streamkit.log.late import LateLog
 from streamkit.log.protocol import CONTROL, EVENTS, VAULT, Batch, EventLog, Record
-from streamkit.log.sqlite import SqliteLog
+from streamkit.log.sqlite import SqliteLog, is_damaged
 from streamkit.settings import Settings
 
 FOLDER = "spool"
@@ -62,7 +63,7 @@ class StandbyFile:
             if path == self.path:
                 continue
             try:
-                file = await _taken(path)
+                file = await _taken(path, mend=True)
             except (LogUnavailable, OSError) as error:
                 telemetry.warn("spool.unreadable", file=str(path), reason=str(error))
                 continue
@@ -144,7 +145,7 @@ async def take_file(folder: Path, of: OfLog) -> StandbyFile:
     try:
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         number = 0
-        while (file := await _taken(folder / f"{of.log_id}-{number}.sqlite")) is None:
+        while (file := await _taken(folder / f"{of.log_id}-{number}.sqlite", mend=True)) is None:
             number += 1
     except OSError as error:
         raise LogUnavailable(
@@ -225,6 +226,8 @@ async def newest_copy(folder: Path, log_url: str) -> tuple[OfLog | None, Directo
                 await load_copy(file, directory)
                 if directory.position > newest[1].position:
                     newest = of, directory
+        except LogUnavailable as error:
+            telemetry.warn("spool.unreadable", file=str(path), reason=str(error))
         finally:
             await file.close()
     return newest
@@ -239,11 +242,13 @@ async def _of(file: SqliteLog) -> OfLog | None:
     return None
 
 
-async def _taken(path: Path) -> StandbyFile | None:
-    """None while another process holds it."""
+async def _taken(path: Path, *, mend: bool = False) -> StandbyFile | None:
+    """None while another process holds it. `mend`: a damaged one is set aside, and this is a new one in its place."""
     lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if mend:
+            await asyncio.to_thread(_set_aside_when_damaged, path)
         return StandbyFile(path, await SqliteLog.open(path), lock)
     except BlockingIOError:
         os.close(lock)
@@ -251,6 +256,17 @@ async def _taken(path: Path) -> StandbyFile | None:
     except BaseException:
         os.close(lock)
         raise
+
+
+def _set_aside_when_damaged(path: Path) -> None:
+    """What it held was acknowledged: it is kept for an operator, and keeps nobody from going on."""
+    if not path.exists() or not is_damaged(path):
+        return
+    aside = path.with_name(f"{path.name}.{utc_now():%Y%m%dT%H%M%S%f}.damaged")
+    telemetry.error("spool.damaged", file=str(path), kept_as=aside.name)
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -282,6 +282,17 @@ def _told() -> Iterator[None]:
         raise LogUnavailable(f"The event log's file does not take or give records at the moment: {error}.") from error
 
 
+def is_damaged(path: Path) -> bool:
+    """Whether SQLite finds the file damaged, of which it reads all for that. No process may have it open. Blocks."""
+    db = sqlite3.connect(path)
+    try:
+        return bool(db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+    except sqlite3.Error as error:  # sqlite_errorcode may be an extended one
+        return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    finally:
+        db.close()
+
+
 def _open_file(path: Path, partitions: int | None) -> tuple[str, int]:
     """Create what is missing; the log's id and its number of events partitions."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -129,3 +130,27 @@ async def test_a_file_is_one_process_s_at_a_time_and_kept_for_its_owner(tmp_path
     await second.close()
     await second.close()
     await other.close()
+
+
+async def damaged(folder: Path, log: OfLog) -> None:
+    """A file that held events, cut in two."""
+    file = await take_file(folder, log)
+    await file.log.append(EVENTS, [Record("1", b"x" * 1000)] * 200)
+    await file.close()
+    os.truncate(file.path, file.path.stat().st_size // 2)
+
+
+async def test_a_damaged_file_is_kept_aside_and_keeps_nobody_from_going_on(tmp_path: Path) -> None:
+    log = OfLog("aa", 4, URL)
+    await damaged(tmp_path, log)
+    assert (await newest_copy(tmp_path, URL))[0] is None
+    file = await take_file(tmp_path, log)
+    assert (file.path.name, await file.log.ends(EVENTS)) == ("aa-0.sqlite", (0,))
+    assert next(name for name in os.listdir(tmp_path) if name.endswith(".damaged")).startswith("aa-0.sqlite.")
+    await damaged(tmp_path, log)
+    left = await file.left_behind()
+    assert left is not None
+    assert await left.log.ends(EVENTS) == (0,)
+    assert sum(name.endswith(".damaged") for name in os.listdir(tmp_path)) == 2
+    for one in (file, left):
+        await one.close()
