@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import TypeVar
 
 from ingest.rounds import until_done_or_woken
@@ -50,6 +51,7 @@ AT_ONCE = 5
 """Requests to one platform at the same time."""
 
 _WORK = "subscriptions"
+_NEVER = datetime.min
 _TOLD = 5
 
 T = TypeVar("T")
@@ -67,7 +69,7 @@ class Subscriptions:
         self._leases = leases
         self._callback = callback
         self._secret = (secret or b"").decode()
-        self._seen_on_kick: set[str] = set()
+        self._seen_on_kick: dict[str, datetime | None] = {}
         self._unlisted: dict[Wanted, float] = {}
         self._problems: dict[Wanted, str] = {}
         self._too_much = False
@@ -99,22 +101,24 @@ class Subscriptions:
     async def run(self) -> None:
         """For the life of the process; a task of its own. Raises LogClosed."""
         loop = asyncio.get_running_loop()
-        due_at = 0.0
+        due_at, whole = 0.0, True
         work: asyncio.Task[bool] | None = None
         try:
             while True:
                 led, self.leads = self.leads, await self._leases.lead(_WORK, held=self.leads)
-                if self.leads and work is None and (not led or loop.time() >= due_at):
-                    work = asyncio.create_task(self.make_so(), name="a pass over subscriptions")
+                woken = work is None and self._wake.is_set()
+                if woken:
+                    self._wake.clear()
+                if self.leads and work is None and (woken or not led or loop.time() >= due_at):
+                    whole = not led or loop.time() >= due_at
+                    work = asyncio.create_task(self.make_so(whole=whole), name="a pass over subscriptions")
                 await until_done_or_woken(work, self._wake)
                 if work is not None and work.done():
-                    due_at = loop.time() + (EVERY_S if work.result() else RETRY_S)
+                    if whole or not work.result():
+                        due_at = loop.time() + (EVERY_S if work.result() else RETRY_S)
                     work = None
                 if work is None:
                     self._first.set()
-                    if self._wake.is_set():
-                        self._wake.clear()
-                        due_at = 0.0
         finally:
             if work is not None:
                 work.cancel()
@@ -133,15 +137,27 @@ class Subscriptions:
             (connection.platform, connection.platform_id, connection.state, str(connection.granted_at))
             for connection in self._platforms.tokens.connections().values()
         }
-        return frozenset({("kick", id_) for id_ in self._kick_ids()} | twitch)
+        return frozenset({("kick", id_) for id_ in self._kick_channels()} | twitch)
 
-    def _kick_ids(self) -> set[str]:
-        broadcasters = self._directory.broadcasters()
-        return {each.platforms["kick"].id for each in broadcasters if "kick" in each.platforms}
+    def _kick_channels(self) -> dict[str, datetime | None]:
+        """By id, when the broadcaster consented; None: connected without tokens."""
+        connections = self._platforms.tokens.connections()
+        return {
+            each.platforms["kick"].id: connection.granted_at if connection is not None else None
+            for each in self._directory.broadcasters()
+            if "kick" in each.platforms
+            for connection in (connections.get((each.user_id, "kick")),)
+        }
 
-    async def make_so(self) -> bool:
-        """One pass; whether both platforms could be asked, and neither said that it is too much at a time (429)."""
-        self._problems, self._too_much = {}, False
+    async def make_so(self, *, whole: bool = True) -> bool:
+        """One pass; whether both platforms could be asked, and neither said that it is too much at a time (429).
+
+        Not `whole`: of Kick's channels, each of which takes a call, those that are news alone.
+        """
+        if whole:
+            self._seen_on_kick = dict.fromkeys(self._seen_on_kick, _NEVER)
+        self._problems = {} if whole else {w: why for w, why in self._problems.items() if w.platform == "kick"}
+        self._too_much = False
         done = [await self._on("twitch", self._twitch), await self._on("kick", self._kick)]  # listeners wait for Twitch
         for platform in ("kick", "twitch"):
             count = sum(wanted.platform == platform for wanted in self._problems)
@@ -159,16 +175,20 @@ class Subscriptions:
         return True
 
     async def _kick(self) -> None:
-        ids = self._kick_ids()
-        gone = self._seen_on_kick - ids
-        for broadcaster_id in sorted(ids | gone):
-            wanted = wanted_on_kick(broadcaster_id) if broadcaster_id in ids else []
-            await self._kick_channel(broadcaster_id, wanted)
-            self._seen_on_kick.add(broadcaster_id)
-        self._seen_on_kick -= gone
+        channels, seen = self._kick_channels(), self._seen_on_kick
+        for broadcaster_id in sorted(channels.keys() | seen.keys()):
+            if broadcaster_id not in channels:
+                await self._kick_channel(broadcaster_id, [])
+                del seen[broadcaster_id]
+            elif seen.get(broadcaster_id, _NEVER) != channels[broadcaster_id]:
+                await self._kick_channel(broadcaster_id, wanted_on_kick(broadcaster_id))
+                seen[broadcaster_id] = channels[broadcaster_id]
 
     async def _kick_channel(self, broadcaster_id: str, wanted: list[Wanted]) -> None:
         kick = self._platforms.kick
+        self._problems = {
+            w: why for w, why in self._problems.items() if (w.platform, w.broadcaster_id) != ("kick", broadcaster_id)
+        }
         listed = await by_app(self._platforms, "kick", lambda token: kick.event_subscriptions(token, broadcaster_id))
         await self._carry_out_on_kick(broadcaster_id, plan(wanted, listed, "", utc_now()))
 

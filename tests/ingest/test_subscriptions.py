@@ -9,7 +9,7 @@ import pytest
 
 from ingest import rounds
 from ingest.subscriptions import Subscriptions
-from schemas.control import PlatformDisconnected, encode_control
+from schemas.control import PlatformConnected, PlatformDisconnected, encode_control
 from schemas.event import utc_now
 from streamkit.log.protocol import CONTROL, Record
 from streamkit.platforms.subscriptions import KICK_TYPES, TWITCH_TYPES
@@ -212,6 +212,30 @@ async def test_who_connects_is_subscribed_at_once(world: World, platforms: Platf
         assert on_kick(platforms) == Counter()
         await ingest.process.connect("kick")
         await until(lambda: on_kick(platforms) == ALL_KICK)
+    finally:
+        await ingest.close()
+
+
+async def test_who_is_news_does_not_have_everybody_asked_for(
+    world: World, platforms: Platforms, receiver: Receiver
+) -> None:
+    ingest = await ingest_of(world)
+    try:
+        await ingest.process.connect("kick")
+        running = ingest.subscriptions(f"{receiver.url}/webhooks/twitch", SECRET)
+        ingest.start(running.run())
+        await running.first_pass(10.0)
+        assert platforms.kick_faults.count("GET", KICK_PATH) == 1
+        await world.register(2)
+        other = PlatformConnected(at=utc_now(), user_id=2, platform="kick", platform_id="5555", username="o")
+        await world.log.append(CONTROL, [Record("user:2", encode_control(other))])
+        await until(lambda: len(running.problems()) == len(KICK_TYPES))  # the fake does not know this one
+        assert platforms.kick_faults.count("GET", KICK_PATH) == 2
+        await ingest.process.connect("kick")  # the same streamer consents again
+        await until(lambda: platforms.kick_faults.count("GET", KICK_PATH) == 3)
+        assert len(running.problems()) == len(KICK_TYPES), "of those that were not looked at they stand"
+        assert await running.make_so()
+        assert platforms.kick_faults.count("GET", KICK_PATH) == 5
     finally:
         await ingest.close()
 
