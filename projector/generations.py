@@ -197,4 +197,7 @@ class Succession:
         if file is not None:
             generation = generation_of(file.path)
             telemetry.GENERATION.labels(str(partition)).set(generation)
-            await asyncio.to_thread(self._shelf.note_served, partition, generation)
+            try:
+                await asyncio.to_thread(self._shelf.note_served, partition, generation)
+            except OSError as error:  # a full disk: without the note the next start compares how far the files are
+                telemetry.warn("generation_not_noted", partition=partition, reason=type(error).__name__)

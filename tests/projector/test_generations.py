@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from unittest import mock
 
@@ -143,6 +144,22 @@ async def test_the_note_of_another_log_means_nothing(log: MemoryLog, tmp_path: P
     Shelf(tmp_path, tmp_path / "snapshots", "another").note_served(0, 7)
     async with running(log, tmp_path) as (projector, _):
         assert generation(projector) == 1
+
+
+async def test_a_full_disk_keeps_nobody_from_starting_nor_from_a_promotion(log: MemoryLog, tmp_path: Path) -> None:
+    """The note of what answered last finds no room."""
+    await put(log, [event(KicksGifted(amount=1)) for _ in range(5)])
+    with mock.patch.object(Shelf, "note_served", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        async with running(log, tmp_path) as (projector, succession):
+            assert await kicks(projector, 5) == 5
+            await tell(log, started(2), promoted(2), dropped(1))
+            await answered_from(projector, 2)
+            async with asyncio.timeout(DEADLINE_S):
+                while file_of(tmp_path, 1, 0).exists():
+                    await asyncio.sleep(0.005)
+            assert succession.readiness() == []
+    async with running(log, tmp_path) as (projector, _):
+        assert (generation(projector), await kicks(projector, 5)) == (2, 5)
 
 
 async def test_partitions_move_by_themselves_and_all_of_them(tmp_path: Path) -> None:
