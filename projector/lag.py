@@ -35,6 +35,10 @@ ENDS_S = 1.0
 """So long the log is waited for; whoever looks (a probe, a scrape) does not wait long either."""
 
 
+_LOOKED_AT = 100
+"""Records in which the first that says when it came is looked for: a partition may stand before ones that do not."""
+
+
 class Lag(Struct, frozen=True):
     """Of the partitions owned here, each and in all. `unsure`: why the ends are those last known, None when they are not."""
 
@@ -138,9 +142,9 @@ class LagMeter:
         if not asks:
             return None
         try:
-            batch = await self._log.read(EVENTS, one.partition, position, limit=1)
+            batch = await self._log.read(EVENTS, one.partition, position, limit=_LOOKED_AT)
         except Retry:
             return None
-        found = received_at(batch.values[0]) if batch.values else None
+        found = next((at for at in map(received_at, batch.values) if at is not None), None)
         self._oldest[one.partition] = position, found
         return found

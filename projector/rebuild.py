@@ -28,6 +28,7 @@ from streamkit.log.protocol import EVENTS, EventLog
 from streamkit.rebuilding import RebuildFailed, Rebuilding, Share
 
 _PROGRAM = """
+__file__ = "rebuild"
 import os
 os.nice(19)
 if hasattr(os, "SCHED_IDLE"):  # Linux
@@ -35,7 +36,7 @@ if hasattr(os, "SCHED_IDLE"):  # Linux
 from projector.rebuild_worker import main
 main()
 """
-"""It gives way from its first import on."""
+"""It gives way from its first import on. Without a file's name DuckDB takes it for a prompt, and draws progress bars."""
 
 _GRACE_S = 3.0
 """For the batch under way, when a worker is told to end."""

@@ -112,6 +112,17 @@ async def test_an_event_that_does_not_say_when_it_came_has_no_age(log: MemoryLog
     assert (lag.lag_events, lag.lag_s) == (1, 0.0)
 
 
+async def test_before_records_that_do_not_say_when_they_came_the_next_that_does_counts(
+    log: MemoryLog, projector: Projector
+) -> None:
+    await stand_still(projector)
+    await log.append(EVENTS, [Record(key=str(USER), value=b"not an event")] * 10)
+    await put(log, AGE_S)
+    lag = await projector.lag()
+    assert lag.lag_events == 11
+    assert AGE_S <= lag.lag_s < AGE_S + 60.0
+
+
 async def test_a_partition_that_went_elsewhere_is_told_of_no_more(log: MemoryLog, projector: Projector) -> None:
     def told() -> list[float | None]:
         return [REGISTRY.get_sample_value("streamkit_fold_lag_events", {"partition": p}) for p in ("0", "1")]

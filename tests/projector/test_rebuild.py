@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from unittest import mock
@@ -12,7 +14,7 @@ from unittest import mock
 import pytest
 
 from projector.database import file_of
-from projector.rebuild import Plan, rebuild
+from projector.rebuild import _PROGRAM, Plan, rebuild
 from projector.shelf import RebuildUnderWay, Shelf
 from projector.snapshots import folder_of, snapshots_of
 from schemas.event import encode_event
@@ -122,6 +124,13 @@ async def test_a_worker_that_is_killed_fails_the_rebuild_and_the_next_goes_on(lo
     done = await rebuild(log, plan(tmp_path), promote=True, told=nothing)
     assert (done.generation, done.events) == (2, sum(await log.ends(EVENTS)))
     assert (await known(log)).live == 2
+
+
+def test_duckdb_draws_no_progress_bars_in_workers() -> None:
+    asked = "SELECT current_setting('enable_progress_bar')"
+    program = _PROGRAM.replace("main()", f'import duckdb; print(duckdb.execute("{asked}").fetchone())')
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout == "(False,)\n"
 
 
 async def test_a_terminals_ctrl_c_reaches_no_worker(log: SqliteLog, tmp_path: Path) -> None:
