@@ -78,47 +78,65 @@ FROM batch WHERE type = '{SNAPSHOT}' AND complete
 """
 
 ENDINGS = """
-SELECT 'ends', count(*) FROM active_subscriptions_ended_now WHERE user_id = $user_id
-UNION ALL SELECT 'polls', count(*) FROM active_subscriptions_polls_now WHERE user_id = $user_id
+SELECT 'ended', count(*), NULL::BIGINT FROM active_subscriptions_ended_now WHERE user_id = $user_id
+UNION ALL SELECT platform, count(*), max(epoch_us(polled_at))
+FROM active_subscriptions_polls_now WHERE user_id = $user_id GROUP BY platform
 """
-
 _ENDED = "SELECT platform, viewer_id, ended_at FROM active_subscriptions_ended_now WHERE user_id = $user_id"
+_POLLED = """, newest AS MATERIALIZED (
+    SELECT position, platform, polled_at, polled_at + to_months(1) AS confirms_until, listed
+    FROM active_subscriptions_polls_now WHERE user_id = $user_id AND ({newest})
+)
+"""
 _UNLISTED = """
-    SELECT fact.platform, fact.viewer_id, poll.polled_at AS ended_at
-    FROM active_subscriptions_polls_now AS poll
-    JOIN (SELECT DISTINCT platform, viewer_id FROM active_subscriptions_now WHERE user_id = $user_id) AS fact
-      USING (platform)
+    SELECT fact.platform, fact.viewer_id, newest.polled_at AS ended_at
+    FROM (SELECT DISTINCT platform, viewer_id FROM standing) AS fact JOIN newest USING (platform)
+    ANTI JOIN (SELECT position, unnest(listed) AS viewer_id FROM newest) AS listed USING (position, viewer_id)
+    UNION ALL
+    SELECT fact.platform, fact.viewer_id, poll.polled_at
+    FROM (
+        SELECT standing.* FROM standing JOIN (SELECT DISTINCT platform, confirms_until FROM newest) USING (platform)
+        WHERE expires_at > confirms_until
+    ) AS fact JOIN active_subscriptions_polls_now AS poll
+        ON poll.platform = fact.platform AND poll.polled_at >= fact.occurred_at
     WHERE poll.user_id = $user_id AND NOT list_contains(poll.listed, fact.viewer_id)
 """
+"""Whom the newest list leaves out has ended by then. Whom it has is subscribed from then on for a month, whatever older
+lists say: those count for what lasts longer alone, which is little."""
 _STANDING = """
-FROM active_subscriptions_now {ended}
-WHERE user_id = $user_id AND expires_at > make_timestamptz($now_us::BIGINT)
-    AND list_contains($platforms::VARCHAR[], platform) {after}
+WITH standing AS MATERIALIZED (
+    SELECT platform, viewer_id, occurred_at, expires_at FROM active_subscriptions_now
+    WHERE user_id = $user_id AND expires_at > make_timestamptz($now_us::BIGINT)
+        AND list_contains($platforms::VARCHAR[], platform)
+) {polled}
 """
 _JOINED = """
 LEFT JOIN (
     SELECT platform, viewer_id, max(ended_at) AS ended_at FROM ({endings}) GROUP BY platform, viewer_id
-) AS ended USING (platform, viewer_id)
+) AS ended USING (platform, viewer_id) WHERE ended_at IS NULL OR occurred_at > ended_at
 """
-_AFTER = "AND (ended_at IS NULL OR occurred_at > ended_at)"
-TOTALS = f"SELECT platform, count(DISTINCT viewer_id) {_STANDING} GROUP BY platform ORDER BY platform"
+TOTALS = f"{_STANDING} SELECT platform, count(DISTINCT viewer_id) FROM standing {{ended}} GROUP BY platform ORDER BY platform"
 NEXT = f"""
-SELECT platform, viewer_id, max(epoch_us(expires_at)) AS expires_us {_STANDING} GROUP BY platform, viewer_id
-QUALIFY rank() OVER (ORDER BY expires_us) <= $limit
+{_STANDING} SELECT platform, viewer_id, max(epoch_us(expires_at)) AS expires_us FROM standing {{ended}}
+GROUP BY platform, viewer_id QUALIFY rank() OVER (ORDER BY expires_us) <= $limit
 """
 
 
-def _endings(reading: Reading) -> str:
-    """SQL for what ended subscriptions; empty when nothing did."""
-    found: dict[str, int] = dict(reading.rows(ENDINGS))
-    parts = [sql for sql, rows in ((_ENDED, found["ends"]), (_UNLISTED, found["polls"])) if rows]
-    return " UNION ALL ".join(parts)
+def _endings(reading: Reading) -> dict[str, str]:
+    """SQL for what ended subscriptions, empty when nothing did."""
+    (_, ends, _), *polls = reading.rows(ENDINGS)
+    newest = " OR ".join(
+        f"(platform = '{platform}' AND polled_at = make_timestamptz({us}))" for platform, _, us in polls
+    )
+    parts = ([_ENDED] if ends else []) + ([_UNLISTED] if polls else [])
+    return {
+        "polled": _POLLED.format(newest=newest) if polls else "",
+        "ended": _JOINED.format(endings=" UNION ALL ".join(parts)) if parts else "",
+    }
 
 
 def _active(reading: Reading, sql: str, **parameters: Any) -> Rows:
-    endings = reading.shared(_endings)
-    ended, after = (_JOINED.format(endings=endings), _AFTER) if endings else ("", "")
-    return reading.rows(sql.format(ended=ended, after=after), **parameters)
+    return reading.rows(sql.format(**reading.shared(_endings)), **parameters)
 
 
 def totals(reading: Reading, *, now_us: int, platforms: Sequence[str]) -> Rows:
