@@ -153,11 +153,11 @@ def _wanted_identity(session: Session, log_id: str, partition: int) -> dict[str,
 
 
 def _identity(session: Session) -> dict[str, str] | None:
-    """What the file says it is; {} when it does not say, None when it is empty."""
+    """What the file says it is; {} when it does not say, or not how far it is, None when it is empty."""
     tables = {name for (name,) in session.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if not tables:
         return None
-    if "file_identity" not in tables:
+    if not {"file_identity", "fold_position"} <= tables or not session.execute("FROM fold_position").fetchone():
         return {}
     return dict(session.execute("SELECT name, value FROM file_identity").fetchall())
 

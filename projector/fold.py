@@ -67,9 +67,10 @@ class Folded(Struct, frozen=True):
 
 
 def read_position(session: Session) -> int:
-    """The next log position to fold."""
+    """The next log position to fold. Raises duckdb.DataError when the file does not say."""
     row = session.execute("SELECT position FROM fold_position").fetchone()
-    assert row is not None
+    if row is None:
+        raise duckdb.DataError("fold_position is empty")
     return int(row[0])
 
 

@@ -66,11 +66,16 @@ async def rebuild(log: EventLog, plan: Plan, *, promote: bool, told: Callable[[R
     await generations.catch_up(log)
     versions = versions_of(READ_MODELS)
     number = await _number(log, plan, shelf, generations, versions)
-    with shelf.built(number, versions):
-        work = _Work(plan, shelf, number, log.partitions(EVENTS), told)
-        await work.run()
-        if promote:
-            await promote_generation(log, generations, number, plan)
+    work = _Work(plan, shelf, number, log.partitions(EVENTS), told)
+    try:
+        with shelf.built(number, versions):
+            await work.run()
+            if promote:
+                await promote_generation(log, generations, number, plan)
+    except OSError as error:
+        raise RebuildFailed(
+            f"Generation {number} cannot be built in {plan.data_dir} ({error.strerror}): is there room on the disk?"
+        ) from error
     return work.state(done=True, promoted=promote)
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from projector.copies import NoCopy, copy_closed
 from projector.database import FileInUse, open_file
 from projector.fold import PositionMoved, SettlingFailed
 from projector.fold import fold as fold_batch
@@ -183,6 +184,19 @@ def test_a_file_that_was_cut_is_begun_anew(tmp_path: Path, cut: int) -> None:
 def test_a_file_that_is_no_database_is_begun_anew(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.duckdb"
     path.write_bytes(content)
+    session = marked(path)
+    assert session.execute("SELECT position FROM fold_position").fetchall() == [(0,)]
+    session.close()
+
+
+@pytest.mark.parametrize("how", ["DELETE FROM fold_position", "DROP TABLE fold_position"])
+def test_a_file_that_does_not_say_how_far_it_is_is_begun_anew(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "generations" / "1" / "partition-0.duckdb"
+    session = marked(path)
+    session.execute_once(how)
+    session.close()
+    with pytest.raises(NoCopy, match="delete it while nothing runs"):
+        copy_closed(tmp_path, {0: path}, tmp_path / "copy")
     session = marked(path)
     assert session.execute("SELECT position FROM fold_position").fetchall() == [(0,)]
     session.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -124,6 +125,16 @@ async def test_a_worker_that_is_killed_fails_the_rebuild_and_the_next_goes_on(lo
     done = await rebuild(log, plan(tmp_path), promote=True, told=nothing)
     assert (done.generation, done.events) == (2, sum(await log.ends(EVENTS)))
     assert (await known(log)).live == 2
+
+
+async def test_a_full_disk_is_said_in_a_sentence(log: SqliteLog, tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        mock.patch("projector.shelf.os.pwrite", side_effect=full),
+        pytest.raises(RebuildFailed, match="room on the disk"),
+    ):
+        await rebuild(log, plan(tmp_path), promote=False, told=nothing)
+    assert (await rebuild(log, plan(tmp_path), promote=False, told=nothing)).done
 
 
 def test_duckdb_draws_no_progress_bars_in_workers() -> None:
