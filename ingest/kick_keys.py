@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -34,6 +35,13 @@ class _Answer(Struct):
     data: _Data
 
 
+class _Kept(Struct):
+    """The file's content. A key is begun with only where it came from: another host's, a sandbox's, is not Kick's."""
+
+    fetched_from: str
+    public_key: str
+
+
 _answer = msgspec.json.Decoder(_Answer)
 
 
@@ -53,7 +61,8 @@ class KickKeys:
 
     `pinned_pem`, from the settings, is final: it is never refetched. None: Kick's documented key to begin with; after
     a signature that it does not explain, Kick's own is fetched from `fetch_url`, at most once a minute and once at a
-    time, so that forged traffic cannot make us hammer Kick. `also_trusted` keys (PEM) count beside it: the sandbox's.
+    time, so that forged traffic cannot make us hammer Kick. What was fetched is kept in the file `kept`, and is begun with
+    after a restart, which may come while Kick is away. `also_trusted` keys (PEM) count beside it: the sandbox's.
     """
 
     def __init__(
@@ -61,12 +70,16 @@ class KickKeys:
         pinned_pem: str | None,
         fetch_url: str | None = None,
         *,
+        kept: Path | None = None,
         also_trusted: Sequence[str] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._key = parse_public_key(pinned_pem or kick.DOCUMENTED_PUBLIC_KEY)
         self._also_trusted = tuple(parse_public_key(pem) for pem in also_trusted)
         self._fetch_url = fetch_url if pinned_pem is None else None
+        self._kept = kept if self._fetch_url is not None else None
+        if self._kept is not None:
+            self._key = _read(self._kept, self._fetch_url) or self._key
         self._monotonic = monotonic
         self._fetched_at: float | None = None
         self._fetching: asyncio.Task[bool] | None = None
@@ -111,7 +124,8 @@ class KickKeys:
                 if answer.status != 200 or len(body) > MAX_ANSWER_BYTES:
                     telemetry.warn("kick_key_not_fetched", status=answer.status, bytes=len(body))
                     return False
-            key = parse_public_key(_answer.decode(body).data.public_key)
+            pem = _answer.decode(body).data.public_key
+            key = parse_public_key(pem)
         except (
             aiohttp.ClientError,
             TimeoutError,
@@ -124,5 +138,28 @@ class KickKeys:
             return False
         changed = key.public_numbers() != self._key.public_numbers()
         self._key = key
+        if self._kept is not None and changed:
+            await asyncio.to_thread(_write, self._kept, _Kept(fetched_from=url, public_key=pem))
         telemetry.info("kick_key_fetched", changed=changed)
         return changed
+
+
+def _read(file: Path, fetched_from: str | None) -> rsa.RSAPublicKey | None:
+    """The key kept there; None when there is none from this address."""
+    try:
+        kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
+        return parse_public_key(kept.public_key) if kept.fetched_from == fetched_from else None
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, UnicodeError, BadSettings) as error:
+        telemetry.warn("kick_key_not_read", file=str(file), error=type(error).__name__)
+        return None
+
+
+def _write(file: Path, kept: _Kept) -> None:
+    partial = file.with_name(f".{file.name}")
+    try:
+        partial.write_bytes(msgspec.json.encode(kept))
+        partial.replace(file)
+    except OSError as error:  # it is fetched again
+        telemetry.warn("kick_key_not_kept", file=str(file), error=type(error).__name__)

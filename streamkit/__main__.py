@@ -101,7 +101,10 @@ async def _ingest(stack: AsyncExitStack, parts: Parts, watch: Watch) -> IngestRo
         timezone=settings.timezone,
         twitch_secrets=tuple(secret for secret in secrets if secret is not None),
         kick_keys=KickKeys(
-            settings.kick_public_key, f"{settings.kick_api_url}/public/v1/public-key", also_trusted=trusted
+            settings.kick_public_key,
+            f"{settings.kick_api_url}/public/v1/public-key",
+            kept=settings.data_dir / "kick-public-key.json",
+            also_trusted=trusted,
         ),
         kick_webhook_token=settings.kick_webhook_token,
         dead_letter_max_bytes=settings.dead_letter_max_bytes,

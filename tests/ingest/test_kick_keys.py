@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -74,6 +75,28 @@ async def test_a_new_key_is_fetched_after_a_failed_signature(endpoint: Endpoint,
     assert await keys.verify(delivery(kick_signer))
     assert endpoint.asked == 1
     await keys.close()
+
+
+async def test_a_fetched_key_outlives_a_restart_while_kick_is_away(
+    endpoint: Endpoint, kick_signer: KickSigner, tmp_path: Path
+) -> None:
+    kept = tmp_path / "key.json"
+    first = KickKeys(None, endpoint.url, kept=kept)
+    assert await first.verify(delivery(kick_signer))
+    await first.close()
+    endpoint.answer = lambda: web.Response(status=503)
+    again = KickKeys(None, endpoint.url, kept=kept)
+    assert await again.verify(delivery(kick_signer))
+    assert endpoint.asked == 1
+    elsewhere = KickKeys(None, f"{endpoint.url}?another", kept=kept)
+    assert not await elsewhere.verify(delivery(kick_signer)), "a key from another address is not Kick's"
+    pinned = KickKeys(KickSigner().public_pem, endpoint.url, kept=kept)
+    assert not await pinned.verify(delivery(kick_signer))
+    kept.write_bytes(b"damaged")
+    damaged = KickKeys(None, endpoint.url, kept=kept)
+    assert not await damaged.verify(delivery(kick_signer))
+    for keys in (again, elsewhere, pinned, damaged):
+        await keys.close()
 
 
 async def test_a_key_in_the_settings_is_never_refetched(endpoint: Endpoint, kick_signer: KickSigner) -> None:
