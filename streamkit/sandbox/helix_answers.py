@@ -33,8 +33,8 @@ class Refused(Exception):
 class RateLimit:
     """A bucket of points for each client and user, refilled evenly: https://dev.twitch.tv/docs/api/guide/#twitch-rate-limits."""
 
-    def __init__(self, now: Clock, points_per_minute: int = 800) -> None:
-        self.points_per_minute = points_per_minute
+    def __init__(self, now: Clock) -> None:
+        self.points_per_minute = 800
         self._now = now
         self._spent: dict[str | None, tuple[float, float]] = {}
 
@@ -137,11 +137,11 @@ def subscription(channel: Channel, subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
-def page(items: list[Any], request: web.Request, *, most: int = 100) -> tuple[list[Any], dict[str, str]]:
+def page(items: list[Any], request: web.Request) -> tuple[list[Any], dict[str, str]]:
     """The part of `items` that `first` and `after` ask for, and `pagination`. Raises Refused."""
-    first = request.query.get("first", str(min(20, most)))
-    if not first.isascii() or not first.isdecimal() or not 1 <= int(first) <= most:
-        raise Refused(400, f'The parameter "first" was malformed: the value must be between 1 and {most}')
+    first = request.query.get("first", "20")
+    if not first.isascii() or not first.isdecimal() or not 1 <= int(first) <= 100:
+        raise Refused(400, 'The parameter "first" was malformed: the value must be between 1 and 100')
     after = request.query.get("after")
     start = 0
     if after:

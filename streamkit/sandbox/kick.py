@@ -9,7 +9,7 @@ the app's webhook address, signed with the sandbox's key, in the background: `aw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from aiohttp import web
 from schemas.event import utc_now
 from streamkit.sandbox.cast import KICK_PEOPLE, Category, Channel, Live, Subscriber, channels_of
 from streamkit.sandbox.consent import Consent
-from streamkit.sandbox.grants import Client, Clock, Grants, TokenRules
+from streamkit.sandbox.grants import Client, Clock, Grants
 from streamkit.sandbox.kick_events import KickEvents
 from streamkit.sandbox.kick_http import KickHttp
 from streamkit.sandbox.kick_oauth import KICK_TOKENS, KickOAuth
@@ -35,17 +35,9 @@ class Kick:
     The methods that tell what happens take the broadcaster's platform id; call them from the event loop.
     """
 
-    def __init__(
-        self,
-        *,
-        client: Client = KICK_CLIENT,
-        people: Iterable[Person] = KICK_PEOPLE,
-        tokens: TokenRules = KICK_TOKENS,
-        webhook_url: str | None = None,
-        now: Clock = utc_now,
-    ) -> None:
-        self.channels = channels_of(people)
-        self.grants = Grants(client, tokens, now)
+    def __init__(self, *, webhook_url: str | None = None, now: Clock = utc_now) -> None:
+        self.channels = channels_of(KICK_PEOPLE)
+        self.grants = Grants(KICK_CLIENT, KICK_TOKENS, now)
         self.events = KickEvents(now, webhook_url)
         self.on_change: Callable[[Channel], None] = lambda channel: None
         self._now = now

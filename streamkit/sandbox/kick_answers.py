@@ -1,4 +1,4 @@
-"""Kick's envelope, and how it shows channels and streams."""
+"""Kick's envelope, and how it shows channels and categories."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from streamkit.sandbox.cast import Category, Channel, Live
+from streamkit.sandbox.cast import Category, Channel
 from streamkit.simulation.bodies import rfc3339_seconds
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -71,44 +71,6 @@ def channel(channel: Channel, told: Told) -> dict[str, Any]:
             "viewer_count": channel.viewers if live else 0,
         },
         "stream_title": told.title,
-    }
-
-
-def livestream_v1(channel: Channel, live: Live, told: Told) -> dict[str, Any]:
-    """The item of `GET /public/v1/livestreams`."""
-    return {
-        "broadcaster_user_id": int(channel.person.id),
-        "category": category(told.category),
-        "channel_id": int(channel.person.id) + 1_000_000,
-        "has_mature_content": False,
-        "language": "en",
-        "profile_picture": "",
-        "slug": channel.slug,
-        "started_at": rfc3339_seconds(live.started_at),
-        "stream_title": told.title,
-        "thumbnail": "",
-        "viewer_count": channel.viewers,
-    }
-
-
-def livestream_v2(channel: Channel, live: Live, told: Told) -> dict[str, Any]:
-    """The item of `GET /public/v2/livestreams` and `GET /public/v1/users/livestreams`."""
-    return {
-        "id": live.id,
-        "broadcaster_user": {
-            "id": int(channel.person.id),
-            "username": channel.person.name,
-            "profile_picture": "",
-        },
-        "channel": {"slug": channel.slug},
-        "category": category(told.category),
-        "title": told.title,
-        "tags": [],
-        "language_code": "en",
-        "started_at": rfc3339_seconds(live.started_at),
-        "thumbnail": "",
-        "viewer_count": channel.viewers,
-        "has_mature_content": False,
     }
 
 

@@ -40,7 +40,7 @@ class KickHttp:
         self._before: dict[str, tuple[datetime, Told]] = {}
 
     def routes(self) -> list[web.RouteDef]:
-        """Everything that api.kick.com serves."""
+        """What StreamKit asks of api.kick.com."""
         subscriptions = "/public/v1/events/subscriptions"
         return [
             web.get("/public/v1/public-key", self._public_key),
@@ -48,9 +48,6 @@ class KickHttp:
             web.get("/public/v1/channels", _told(self._get_channels)),
             web.patch("/public/v1/channels", _told(self._patch_channel)),
             web.get("/public/v2/categories", _told(self._categories)),
-            web.get("/public/v1/livestreams", _told(self._livestreams_v1)),
-            web.get("/public/v2/livestreams", _told(self._livestreams_v2)),
-            web.get("/public/v1/users/livestreams", _told(self._users_livestreams)),
             web.get(subscriptions, _told(self._list_subscriptions)),
             web.post(subscriptions, _told(self._subscribe)),
             web.delete(subscriptions, _told(self._unsubscribe)),
@@ -139,32 +136,6 @@ class KickHttp:
         page = [answers.category(category) | {"tags": None} for category in found[start : start + limit]]
         more = answers.cursor_of(start + limit) if len(found) > start + limit else ""
         return ok(page, pagination={"next_cursor": more})
-
-    async def _livestreams_v1(self, request: web.Request) -> web.Response:
-        self._access(request)
-        ids = request.query.getall("broadcaster_user_id", [])
-        if len(ids) > 50:
-            raise Refused(400, "Invalid request")
-        channels = self._known(ids) if ids else list(self._channels.values())
-        return ok([answers.livestream_v1(one, one.live, self._seen(one)) for one in channels if one.live])
-
-    async def _livestreams_v2(self, request: web.Request) -> web.Response:
-        self._access(request)
-        limit = _whole(request.query.get("limit", "25"), 1, 1000)
-        start = answers.offset_of(request.query["cursor"]) if request.query.get("cursor") else 0
-        live = [channel for channel in self._channels.values() if channel.live]
-        page = [
-            answers.livestream_v2(one, one.live, self._seen(one)) for one in live[start : start + limit] if one.live
-        ]
-        more = answers.cursor_of(start + limit) if len(live) > start + limit else ""
-        return ok(page, pagination={"next_cursor": more})
-
-    async def _users_livestreams(self, request: web.Request) -> web.Response:
-        self._access(request)
-        ids = request.query.getall("user_id", [])
-        if not 1 <= len(ids) <= 100:
-            raise Refused(400, "Invalid request")
-        return ok([answers.livestream_v2(one, one.live, self._seen(one)) for one in self._known(ids) if one.live])
 
     async def _list_subscriptions(self, request: web.Request) -> web.Response:
         access = self._access(request)

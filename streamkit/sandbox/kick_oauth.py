@@ -11,7 +11,7 @@ from aiohttp import web
 from streamkit.sandbox.consent import Asked, Consent
 from streamkit.sandbox.grants import Grants, InvalidGrant, Issued, TokenRules
 from streamkit.sandbox.postman import is_on_this_machine
-from streamkit.sandbox.requests import form_of, token_of
+from streamkit.sandbox.requests import form_of
 
 KICK_TOKENS = TokenRules(user_s=7200, rotates=True)
 
@@ -30,13 +30,12 @@ class KickOAuth:
         self._consent = consent
 
     def routes(self) -> list[web.RouteDef]:
-        """Everything that id.kick.com serves."""
+        """What StreamKit asks of id.kick.com."""
         return [
             web.get("/oauth/authorize", self._authorize, allow_head=False),
             web.post("/oauth/authorize", self._consent.answered),
             web.post("/oauth/token", self._token),
             web.post("/oauth/revoke", self._revoke),
-            web.post("/oauth/token/introspect", self._introspect),
         ]
 
     async def _authorize(self, request: web.Request) -> web.Response:
@@ -88,19 +87,6 @@ class KickOAuth:
             return web.json_response({"error": "Invalid request"}, status=400)
         self._grants.revoke(request.query["token"])
         return web.Response(text="OK")
-
-    async def _introspect(self, request: web.Request) -> web.Response:
-        access = self._grants.access(token_of(request, "bearer"))
-        if access is None:
-            return web.json_response({"data": {}, "message": "Unauthorized"}, status=401)
-        told = {
-            "active": True,
-            "client_id": self._grants.client.id,
-            "token_type": "user" if access.grant else "app",
-            "scope": " ".join(access.scopes),
-            "exp": int(access.expires_at.timestamp()),
-        }
-        return web.json_response({"data": told, "message": "OK"})
 
 
 def _told(issued: Issued) -> dict[str, Any]:

@@ -11,7 +11,7 @@ happens is told to the subscriptions there are: over websockets at once, to webh
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
@@ -21,7 +21,7 @@ from streamkit.sandbox.consent import Consent
 from streamkit.sandbox.eventsub import EventSub
 from streamkit.sandbox.eventsub_http import EventSubHttp
 from streamkit.sandbox.eventsub_sockets import Sockets
-from streamkit.sandbox.grants import Client, Clock, Grants, TokenRules
+from streamkit.sandbox.grants import Client, Clock, Grants
 from streamkit.sandbox.helix import NO_CATEGORY, Helix
 from streamkit.sandbox.helix_answers import RateLimit
 from streamkit.sandbox.twitch_oauth import TWITCH_TOKENS, TwitchOAuth
@@ -38,16 +38,9 @@ class Twitch:
     The methods that tell what happens take the broadcaster's platform id; call them from the event loop.
     """
 
-    def __init__(
-        self,
-        *,
-        client: Client = TWITCH_CLIENT,
-        people: Iterable[Person] = TWITCH_PEOPLE,
-        tokens: TokenRules = TWITCH_TOKENS,
-        now: Clock = utc_now,
-    ) -> None:
-        self.channels = channels_of(people)
-        self.grants = Grants(client, tokens, now)
+    def __init__(self, *, now: Clock = utc_now) -> None:
+        self.channels = channels_of(TWITCH_PEOPLE)
+        self.grants = Grants(TWITCH_CLIENT, TWITCH_TOKENS, now)
         self.limit = RateLimit(now)
         self.sockets = Sockets(now)
         self.eventsub = EventSub(self.grants, now, self.sockets)

@@ -128,44 +128,6 @@ async def test_categories_are_found_by_name_and_come_in_pages(platforms: Platfor
     assert (await _get(platforms, "v2/categories", ("name", "no such thing"))).document["data"] == []
 
 
-async def test_live_streams_in_three_places(platforms: Platforms) -> None:
-    for path, name in (("v1/livestreams", "broadcaster_user_id"), ("v1/users/livestreams", "user_id")):
-        assert (await _get(platforms, path, (name, KICK_STREAMER.id))).document == {"data": [], "message": "OK"}
-    platforms.kick.go_live(KICK_STREAMER.id, viewers=7)
-    (v1,) = (await _get(platforms, "v1/livestreams", ("broadcaster_user_id", KICK_STREAMER.id))).document["data"]
-    assert v1.keys() == {
-        "broadcaster_user_id",
-        "category",
-        "channel_id",
-        "has_mature_content",
-        "language",
-        "profile_picture",
-        "slug",
-        "started_at",
-        "stream_title",
-        "thumbnail",
-        "viewer_count",
-    }
-    (v2,) = (await _get(platforms, "v2/livestreams")).document["data"]
-    assert v2.keys() == {
-        "id",
-        "broadcaster_user",
-        "channel",
-        "category",
-        "title",
-        "tags",
-        "language_code",
-        "started_at",
-        "thumbnail",
-        "viewer_count",
-        "has_mature_content",
-    }
-    assert (await _get(platforms, "v1/users/livestreams", ("user_id", KICK_STREAMER.id))).document["data"] == [v2]
-    assert v1["viewer_count"] == v2["viewer_count"] == 7
-    many = [("broadcaster_user_id", str(number)) for number in range(51)]
-    assert (await _get(platforms, "v1/livestreams", *many)).status == 400
-
-
 async def _subscribe(platforms: Platforms, *names: str, token: str | None = None, **changes: Any) -> Answer:
     events = [{"name": name, "version": 1} for name in names]
     body = {"broadcaster_user_id": int(KICK_STREAMER.id), "events": events, "method": "webhook", **changes}
