@@ -56,8 +56,3 @@ def announced_processes(data_dir: Path) -> list[Process]:
             url, *key_ids = file.read_text().split()
             found.append(Process(tuple(file.stem.split("+")), url, tuple(key_ids)))
     return found
-
-
-def announced_urls(data_dir: Path) -> list[str]:
-    """Where the processes of this data folder listen that still run on this machine."""
-    return [process.url for process in announced_processes(data_dir)]

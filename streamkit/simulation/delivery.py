@@ -11,6 +11,7 @@ from streamkit.simulation import signing
 from streamkit.simulation.bodies import Json, Person, encode, twitch_body
 
 SUBSCRIPTION_DAYS = 30
+VIEWERS = 150
 
 
 class Streamer(Struct, frozen=True):
@@ -68,14 +69,14 @@ class World:
     story about other people and its numbers add to the first run's.
     """
 
-    def __init__(self, seed: int, start: datetime, interval: timedelta, streamer: Streamer, viewers: int = 150) -> None:
+    def __init__(self, seed: int, start: datetime, interval: timedelta) -> None:
         self.choose = random.Random(seed)
         self.ids = random.Random(f"{seed} {start.isoformat()}")
         self.at = start
         self.interval = interval
-        self.streamer = streamer
-        self.kick_viewers = [self._person(number) for number in range(viewers)]
-        self.twitch_viewers = [self._person(number) for number in range(viewers)]
+        self.streamer = SANDBOX_STREAMER
+        self.kick_viewers = [self._person(number) for number in range(VIEWERS)]
+        self.twitch_viewers = [self._person(number) for number in range(VIEWERS)]
         self.twitch_newcomers: dict[str, Person] = {}
         self.twitch_renewals: dict[str, int] = {}
         self.twitch_given: dict[str, int] = {}

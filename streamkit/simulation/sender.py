@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import aiohttp
 import msgspec
@@ -53,13 +53,12 @@ async def send(
     *,
     rate: float | None = None,
     connections: int = CONNECTIONS,
-    on_answer: Callable[[Delivery, int], None] | None = None,
     into: Sent | None = None,
 ) -> Sent:
     """Post every delivery to `url`, `rate` a second (None: as fast as `connections` allow).
 
-    Deliveries are drawn when their turn comes. `on_answer` is told each answer's status (0: none came). Cancellation
-    leaves the requests under way unanswered. `into` is filled as answers come, and is what is given back.
+    Deliveries are drawn when their turn comes. Cancellation leaves the requests under way unanswered. `into` is filled as
+    answers come, and is what is given back.
     """
     sent = Sent() if into is None else into
     source = iter(deliveries)
@@ -74,9 +73,7 @@ async def send(
             wait_s = due - time.perf_counter()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-            status = await _post(http, url, delivery, sent)
-            if on_answer is not None:
-                on_answer(delivery, status)
+            await _post(http, url, delivery, sent)
 
     connector = aiohttp.TCPConnector(limit=connections)
     timeout = aiohttp.ClientTimeout(total=30)
@@ -87,14 +84,14 @@ async def send(
     return sent
 
 
-async def _post(http: aiohttp.ClientSession, url: str, delivery: Delivery, sent: Sent) -> int:
+async def _post(http: aiohttp.ClientSession, url: str, delivery: Delivery, sent: Sent) -> None:
     started = time.perf_counter()
     try:
         async with http.post(url + delivery.path, data=delivery.body, headers=delivery.headers) as answer:
             await answer.read()
     except (aiohttp.ClientError, OSError, TimeoutError):
         sent.failed += 1
-        return 0
+        return
     sent.latencies_s.append(time.perf_counter() - started)
     if 200 <= answer.status < 300:
         sent.accepted += 1
@@ -103,4 +100,3 @@ async def _post(http: aiohttp.ClientSession, url: str, delivery: Delivery, sent:
             sent.parked += "Streamkit-Position" not in answer.headers
     else:
         sent.rejected[answer.status] += 1
-    return answer.status

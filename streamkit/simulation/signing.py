@@ -35,13 +35,11 @@ def sandbox_kick_public_key() -> str:
     return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def kick_headers(
-    message_id: str, kind: str, sent_at: datetime, body: bytes, *, key: RSAPrivateKey | None = None
-) -> dict[str, str]:
+def kick_headers(message_id: str, kind: str, sent_at: datetime, body: bytes) -> dict[str, str]:
     """Headers of a Kick delivery: RSA PKCS#1 v1.5 over `id.timestamp.body` (https://docs.kick.com/events/webhooks)."""
     timestamp = sent_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     signed = b".".join((message_id.encode(), timestamp.encode(), body))
-    signature = (key or sandbox_kick_key()).sign(signed, padding.PKCS1v15(), hashes.SHA256())
+    signature = sandbox_kick_key().sign(signed, padding.PKCS1v15(), hashes.SHA256())
     return {
         "Content-Type": "application/json",
         "User-Agent": "Go-http-client/1.1",

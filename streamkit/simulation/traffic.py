@@ -11,7 +11,7 @@ import msgspec
 from streamkit.simulation import kick_scenes as kick
 from streamkit.simulation import signing
 from streamkit.simulation import twitch_scenes as twitch
-from streamkit.simulation.delivery import SANDBOX_STREAMER, Delivery, Streamer, World, ulid_from, uuid_from
+from streamkit.simulation.delivery import Delivery, World, ulid_from, uuid_from
 
 Scene = Callable[[World], Iterator[Delivery]]
 
@@ -43,11 +43,9 @@ SCENES: tuple[tuple[float, Scene], ...] = (
 )
 
 
-def traffic(
-    seed: int, *, start: datetime, interval: timedelta, streamer: Streamer = SANDBOX_STREAMER
-) -> Iterator[Delivery]:
+def traffic(seed: int, *, start: datetime, interval: timedelta) -> Iterator[Delivery]:
     """Endless deliveries, `interval` apart from `start` (aware UTC) on: the same for the same arguments."""
-    world = World(seed, start, interval, streamer)
+    world = World(seed, start, interval)
     for scene in OPENING:
         yield from scene(world)
     for _, scene in SCENES:
