@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from ingest.connect_page import HEADERS, page
-from schemas.control import ConnectSpent, PlatformName, encode_control
+from schemas.control import ConnectSpent, PlatformName
 from schemas.errors import LogUnavailable, NotConnected, PlatformAway, PlatformRefused, PlatformTimeout
 from schemas.event import utc_now
 from streamkit import telemetry
 from streamkit.directory import Directory
 from streamkit.keys import Keys
-from streamkit.log.protocol import CONTROL, EventLog, Record
+from streamkit.log.events import control_record
+from streamkit.log.protocol import CONTROL, EventLog
 from streamkit.platforms.adopt import IdentityTaken, adopt
 from streamkit.platforms.answers import Grant
 from streamkit.platforms.parts import Platforms
@@ -163,7 +164,6 @@ class Connect:
         by = secrets.token_hex(8)
         if self._directory.spent_by(id) is not None:
             return False
-        spent = ConnectSpent(at=utc_now(), id=id, by=by)
-        await self._log.append(CONTROL, [Record(f"connect:{id}", encode_control(spent))])
+        await self._log.append(CONTROL, [control_record(ConnectSpent(at=utc_now(), id=id, by=by))])
         await self._directory.catch_up(self._log)
         return self._directory.spent_by(id) == by

@@ -20,6 +20,7 @@ from schemas.dead_letter import DeadLetter, decode_dead_letter
 from schemas.errors import UNREADABLE, LogClosed, LogUnavailable
 from schemas.event import EventHead, decode_event_head
 from streamkit.directory import Directory
+from streamkit.log.events import headers_of
 from streamkit.log.protocol import DEAD_LETTERS, EVENTS, Appended, Batch, EventLog, Record
 from streamkit.redrive import StillDead
 from streamkit.standby import StandbyFile
@@ -120,8 +121,7 @@ class Drain:
         try:
             if key != UNJUDGED:
                 head = decode_event_head(value)
-                headers = (("platform", head.platform), ("type", head.type), ("event_id", head.event_id))
-                return EVENTS, Record(key, value, headers)
+                return EVENTS, Record(key, value, headers_of(head))
             letter = decode_dead_letter(value)
         except UNREADABLE:
             return DEAD_LETTERS if key == UNJUDGED else EVENTS, Record(key, value)

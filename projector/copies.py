@@ -17,10 +17,11 @@ from projector.database import FileInUse, generation_of
 from projector.folder import folder_held
 from projector.session import Session
 from projector.snapshots import Snapshot, SnapshotFailed, snapshots_of, write_snapshot
-from schemas.control import SnapshotWanted, encode_control
+from schemas.control import SnapshotWanted
 from schemas.errors import Stop
 from schemas.event import utc_now
-from streamkit.log.protocol import CONTROL, EventLog, Record
+from streamkit.log.events import control_record
+from streamkit.log.protocol import CONTROL, EventLog
 
 STALLED_S = 60.0
 """So long nothing comes of a snapshot before it is given up."""
@@ -41,7 +42,7 @@ async def want_snapshots(log: EventLog, *, by: str, why: str) -> str:
     """
     wanted = secrets.token_hex(8)
     event = SnapshotWanted(at=utc_now(), by=by, why=why, snapshot=wanted)
-    await log.append(CONTROL, [Record("snapshots", encode_control(event))])
+    await log.append(CONTROL, [control_record(event)])
     return wanted
 
 

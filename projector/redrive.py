@@ -12,6 +12,8 @@ import duckdb
 from projector import staging
 from projector.session import Session
 from schemas.dead_letter import DeadLetter
+from schemas.event import decode_event_head
+from streamkit.log.events import headers_of
 from streamkit.log.protocol import Record
 from streamkit.redrive import StillDead
 
@@ -26,8 +28,7 @@ def look_anew(letter: DeadLetter) -> Record | StillDead:
     except duckdb.Error as error:
         return StillDead("fold_failed", f"the fold failed: {type(error).__name__}")
     (head,) = read.heads
-    headers = (("platform", head.platform), ("type", head.type), ("event_id", head.event_id))
-    return Record(str(head.user_id), letter.body, headers)
+    return Record(str(head.user_id), letter.body, headers_of(decode_event_head(letter.body)))
 
 
 def _stage(texts: list[str]) -> None:

@@ -16,10 +16,10 @@ from schemas.control import (
     GenerationPromoted,
     GenerationStarted,
     decode_control,
-    encode_control,
 )
 from schemas.errors import UNREADABLE
-from streamkit.log.protocol import CONTROL, EventLog, Record
+from streamkit.log.events import control_record
+from streamkit.log.protocol import CONTROL, EventLog
 
 FIRST = 1
 """The generation that is there without any record."""
@@ -145,5 +145,5 @@ class Generations:
 async def tell(log: EventLog, generations: Generations, *events: ControlEvent) -> None:
     """Append the events, and read `generations` to behind them: what it says then is what stands. Raises LogUnavailable:
     they may have been appended."""
-    await log.append(CONTROL, [Record("generations", encode_control(event)) for event in events])
+    await log.append(CONTROL, [control_record(event) for event in events])
     await generations.catch_up(log)

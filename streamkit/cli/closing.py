@@ -6,12 +6,12 @@ the second, as it does with every delivery that comes twice. So nothing is lost,
 
 from __future__ import annotations
 
-from schemas.control import DeadLettersDropped, DeadLettersRedriven, encode_control
+from schemas.control import DeadLettersDropped, DeadLettersRedriven
 from schemas.dead_letter import LetterHead, letter_key
 from schemas.event import utc_now
-from streamkit.cli.control import control_key
 from streamkit.cli.letters import Closures
 from streamkit.cli.who import Who
+from streamkit.log.events import control_record
 from streamkit.log.protocol import CONTROL, EVENTS, EventLog, Record
 
 _LETTERS_AT_ONCE = 200
@@ -78,7 +78,7 @@ class Closer:
             if heads:
                 keys = tuple(letter_key(head) for head in heads)
                 events.append(kind(at=utc_now(), by=self._who.by, why=self._who.why, letters=keys))
-        appended = await self._log.append(CONTROL, [Record(control_key(e), encode_control(e)) for e in events])
+        appended = await self._log.append(CONTROL, [control_record(event) for event in events])
         await self._closures.catch_up(self._log)
         own = {place.position - 1 for place in appended}
         redriven, dropped = self._stand(self._redrive, own), self._stand(self._drop, own)

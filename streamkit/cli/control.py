@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
-from schemas import control
+from schemas.control import ControlEvent
 from streamkit.cli.common import Failure, opened_log
 from streamkit.directory import Broadcaster, Client, Directory
-from streamkit.log.protocol import CONTROL, EventLog, Record
+from streamkit.log.events import control_record
+from streamkit.log.protocol import CONTROL, EventLog
 from streamkit.settings import Settings
 
 
@@ -22,14 +23,14 @@ class Accounts(Struct, frozen=True):
     where: str = "this log"
     """The log, as a complaint names it."""
 
-    async def change(self, *events: control.ControlEvent) -> list[bool]:
+    async def change(self, *events: ControlEvent) -> list[bool]:
         """Append, then read back to behind the last record: which of them took effect.
 
         False means that an earlier record of another process stands against it. Raises LogUnavailable, after which
         some may have been appended.
         """
-        records = [Record(control_key(event), control.encode_control(event)) for event in events]
-        own = {appended.position - 1: index for index, appended in enumerate(await self.log.append(CONTROL, records))}
+        appended = await self.log.append(CONTROL, [control_record(event) for event in events])
+        own = {place.position - 1: index for index, place in enumerate(appended)}
         effects = [False] * len(events)
         while self.directory.position <= max(own):
             batch = await self.log.read(CONTROL, 0, self.directory.position, wait_s=5.0)
@@ -70,27 +71,6 @@ async def opened_accounts(settings: Settings, *, create: bool = False) -> AsyncI
         await directory.catch_up(log)
         folder = settings.log_url == "sqlite:"
         yield Accounts(log, directory, f"the log {f'in {settings.data_dir.resolve()}' if folder else settings.log_url}")
-
-
-def control_key(event: control.ControlEvent) -> str:
-    """The key of a control record: the entity it is about."""
-    match event:
-        case control.ClientIssued() | control.ClientSecretRotated() | control.ClientRevoked():
-            return f"client:{event.client_id}"
-        case control.TokenIssued() | control.TokenRevoked():
-            return f"token:{event.jti}"
-        case control.ConnectSpent():
-            return f"connect:{event.id}"
-        case control.LogCreated():
-            return "log"
-        case control.DeadLettersRedriven() | control.DeadLettersDropped():
-            return "dead-letters"
-        case control.GenerationStarted() | control.GenerationPromoted() | control.GenerationDropped():
-            return "generations"
-        case control.SnapshotWanted():
-            return "snapshots"
-        case _:
-            return f"user:{event.user_id}"
 
 
 def scope_list(scopes: Sequence[str]) -> str:

@@ -19,8 +19,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from schemas.control import LogCreated, encode_control
+from schemas.control import LogCreated
 from schemas.errors import LogClosed, LogUnavailable
+from streamkit.log.events import control_record
 from streamkit.log.kafka_clients import start_client, stop_consumer, stop_producer
 from streamkit.log.kafka_topics import (
     MAX_MESSAGE_BYTES,
@@ -324,7 +325,7 @@ class KafkaLog:
         first = await self.read(CONTROL, 0, 0, limit=1)
         if not first.values:
             created = LogCreated(at=datetime.now(UTC), log_id=secrets.token_hex(16))
-            await self._lanes.append(CONTROL, [Record("log", encode_control(created))], _OPEN_S)
+            await self._lanes.append(CONTROL, [control_record(created)], _OPEN_S)
             first = await self.read(CONTROL, 0, 0, limit=1, wait_s=_ANSWER_S)
         return log_id_in(first.values, self._bootstrap)
 

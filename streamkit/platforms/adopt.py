@@ -5,14 +5,15 @@ The callback in the browser and the command line go through here. What may not l
 
 from __future__ import annotations
 
-from schemas.control import PlatformConnected, PlatformName, encode_control
+from schemas.control import PlatformConnected, PlatformName
 from schemas.errors import NotConnected, PlatformAway, PlatformRefused, PlatformTimeout, StreamkitError
 from schemas.event import utc_now
 from schemas.vault import HeldTokens, Place, erased
 from streamkit import telemetry
 from streamkit.directory import Directory
 from streamkit.keys import Keys
-from streamkit.log.protocol import CONTROL, EventLog, Record
+from streamkit.log.events import control_record
+from streamkit.log.protocol import CONTROL, EventLog
 from streamkit.platforms.answers import Grant, Profile
 from streamkit.platforms.kick import KickApi
 from streamkit.platforms.tokens import held_tokens
@@ -52,7 +53,7 @@ async def adopt(
     connected = PlatformConnected(
         at=now, user_id=user_id, platform=platform, platform_id=profile.id, username=profile.username
     )
-    await log.append(CONTROL, [Record(f"user:{user_id}", encode_control(connected))])
+    await log.append(CONTROL, [control_record(connected)])
     await directory.catch_up(log)
     try:
         _check_free(directory, place, profile)

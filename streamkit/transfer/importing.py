@@ -17,6 +17,7 @@ from msgspec import Struct
 from schemas.control import LogCreated, decode_control
 from schemas.errors import UNREADABLE
 from schemas.event import decode_event_head
+from streamkit.log.events import headers_of
 from streamkit.log.protocol import (
     CONTROL,
     DEAD_LETTERS,
@@ -117,11 +118,9 @@ def record_of(stored: Stored) -> Record:
     """The record as it was appended first: with the headers of an event, which tell what its value tells too."""
     if stored.topic == EVENTS:
         try:
-            head = decode_event_head(stored.value)
+            return Record(stored.key, stored.value, headers_of(decode_event_head(stored.value)))
         except UNREADABLE:
-            return Record(stored.key, stored.value)
-        headers = (("platform", head.platform), ("type", head.type), ("event_id", head.event_id))
-        return Record(stored.key, stored.value, headers)
+            pass
     return Record(stored.key, stored.value)
 
 
