@@ -35,17 +35,6 @@ class NoCopy(Stop):
     """What is served cannot be had; the text says of which partitions, and what to do."""
 
 
-async def want_snapshots(log: EventLog, *, by: str, why: str) -> str:
-    """Ask every projector for a snapshot of each partition that it answers for; under which id they write them.
-
-    Raises LogUnavailable.
-    """
-    wanted = secrets.token_hex(8)
-    event = SnapshotWanted(at=utc_now(), by=by, why=why, snapshot=wanted)
-    await log.append(CONTROL, [control_record(event)])
-    return wanted
-
-
 async def ask_for_copies(
     log: EventLog, snapshot_dir: Path, partitions: Sequence[int], *, by: str, why: str, tell: Waiting
 ) -> dict[int, Snapshot]:
@@ -53,7 +42,8 @@ async def ask_for_copies(
 
     Raises NoCopy when some do not come, LogUnavailable.
     """
-    wanted = await want_snapshots(log, by=by, why=why)
+    wanted = secrets.token_hex(8)
+    await log.append(CONTROL, [control_record(SnapshotWanted(at=utc_now(), by=by, why=why, snapshot=wanted))])
     folder, found = snapshot_dir / log.log_id, dict[int, Snapshot]()
     size, moved_at = 0, time.monotonic()
     while len(found) < len(partitions):

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from projector.database import FileInUse, generation_of, open_file
-from projector.fold import read_position
+from projector.database import FileInUse, generation_of
 from projector.partition import PartitionFold
 from projector.poison import PartitionStopped
 from projector.recipes import versions_of
-from projector.restoring import restore_newest
+from projector.restoring import position_of, restore_newest
 from projector.shelf import Shelf
 from schemas.control import GenerationDropped, GenerationPromoted, GenerationStarted
 from schemas.errors import StreamkitError
@@ -83,15 +82,10 @@ class Succession:
         return live if self._position(live, partition) >= self._position(served, partition) else served
 
     def _position(self, generation: int, partition: int) -> int:
-        path = self._shelf.path(generation, partition)
         try:
-            session = open_file(path, log_id=self._log.log_id, partition=partition)
+            return position_of(self._shelf.path(generation, partition), self._log.log_id, partition)
         except FileInUse:
             return -1
-        try:
-            return read_position(session)
-        finally:
-            session.close()
 
     async def taken(self, partition: int) -> None:
         """The partition has begun to be folded and answered: it is moved on when it is not on the live generation."""

@@ -26,7 +26,7 @@ def restore_newest(folder: Path, log_id: str, partition: int, to: Path) -> Snaps
     snapshots = sorted(snapshots_of(folder, partition), key=lambda one: one.position, reverse=True)
     if not snapshots:
         return None
-    here, wanted = _position_of(to, log_id, partition), identity_of(log_id, partition)
+    here, wanted = position_of(to, log_id, partition), identity_of(log_id, partition)
     for snapshot in snapshots:
         if snapshot.position <= here + (AHEAD if here else 0):
             break
@@ -42,7 +42,8 @@ def restore_newest(folder: Path, log_id: str, partition: int, to: Path) -> Snaps
     return None
 
 
-def _position_of(path: Path, log_id: str, partition: int) -> int:
+def position_of(path: Path, log_id: str, partition: int) -> int:
+    """Where the file stands that lies there; 0 when none does. Blocks. Raises FileInUse."""
     if not path.exists():
         return 0
     session = open_file(path, log_id=log_id, partition=partition)

@@ -67,6 +67,11 @@ class Snapshot(Described, frozen=True, kw_only=True):
 
     path: Path
 
+    @property
+    def generation(self) -> int:
+        """Of which generation the file is."""
+        return int(self.path.parent.parent.name.removeprefix("generation-"))
+
 
 _described = msgspec.json.Decoder(Described)
 

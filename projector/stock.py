@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -18,16 +19,17 @@ import msgspec
 
 from projector.answering import PATH, Answering, Told
 from projector.bulk import fold_until
-from projector.copies import want_snapshots
+from projector.copies import NoCopy, ask_for_copies
 from projector.database import FileInUse, open_file
 from projector.digest import differences, digest
 from projector.fold import read_position
 from projector.folder import folder_held
 from projector.rebuild import Plan, promote_generation
 from projector.recipes import read_models, versions_of
+from projector.restoring import position_of
 from projector.session import Session
 from projector.shelf import Shelf
-from projector.snapshots import BrokenSnapshot, SnapshotFailed, delete, restore, snapshots_of, write_snapshot
+from projector.snapshots import BrokenSnapshot, Snapshot, SnapshotFailed, delete, restore, write_snapshot
 from schemas.control import GenerationDropped
 from schemas.errors import UNREADABLE
 from schemas.event import utc_now
@@ -36,7 +38,6 @@ from streamkit.log.protocol import EVENTS, EventLog
 from streamkit.rebuilding import Comparison, NotComparable, Stored
 
 ASKED_S = 60.0
-SNAPSHOT_S = 60.0
 ANSWERED_S = 60.0
 _LOOK_S = 0.1
 
@@ -178,28 +179,41 @@ class Files:
 
     async def _compare(self, a: int, b: int, limit: int, scratch: Path) -> Comparison:
         answered = await self._answered(digests=False)
-        wanted = None
-        if {one.generation for one in answered.values()} & {a, b}:
-            wanted = await want_snapshots(self._log, by=self._plan.by, why="compare generations")
+        served = await self._served([p for p, one in answered.items() if one.generation in (a, b)])
         positions, found, rows = {}, [], {}
-        for partition in range(self._log.partitions(EVENTS)):
-            paths = [
-                await self._copy(generation, partition, answered, wanted, scratch / f"{generation}-{partition}.duckdb")
-                for generation in (a, b)
-            ]
-            positions[str(partition)] = await self._level(partition, *paths)
-            differing = await asyncio.to_thread(differences, paths[0], paths[1], limit)
-            rows.update({(partition, one.table): one.of for one in differing})
-            found += [{"partition": partition, **msgspec.to_builtins(one)} for one in differing]
+        try:
+            for partition in range(self._log.partitions(EVENTS)):
+                paths = [
+                    await self._copy(one, partition, served.get(partition), scratch / f"{one}-{partition}.duckdb")
+                    for one in (a, b)
+                ]
+                positions[str(partition)] = await self._level(partition, *paths)
+                differing = await asyncio.to_thread(differences, paths[0], paths[1], limit)
+                rows.update({(partition, one.table): one.of for one in differing})
+                found += [{"partition": partition, **msgspec.to_builtins(one)} for one in differing]
+        finally:
+            for snapshot in served.values():
+                await asyncio.to_thread(delete, snapshot)
         return Comparison(a, b, positions, equal=not rows, rows=sum(rows.values()), differences=found)
 
-    async def _copy(
-        self, generation: int, partition: int, answered: dict[int, Answering], wanted: str | None, to: Path
-    ) -> Path:
+    async def _served(self, partitions: Sequence[int]) -> dict[int, Snapshot]:
+        """Snapshots of what these partitions are answered from."""
+        if not partitions:
+            return {}
+        log, folder, by = self._log, self._plan.snapshot_dir, self._plan.by
+        try:
+            return await ask_for_copies(log, folder, partitions, by=by, why="compare generations", tell=lambda *_: None)
+        except NoCopy as error:
+            raise NotComparable(str(error)) from error
+
+    async def _copy(self, generation: int, partition: int, served: Snapshot | None, to: Path) -> Path:
         """A copy of the file, which nobody else has open."""
-        told = answered.get(partition)
-        if told is not None and told.generation == generation and wanted is not None:
-            return await self._snapshot(generation, partition, wanted, to)
+        if served is not None and served.generation == generation:
+            try:
+                await asyncio.to_thread(restore, served, to)
+            except BrokenSnapshot as error:
+                raise NotComparable(str(error)) from error
+            return to
         session = await asyncio.to_thread(self._open, generation, partition)
         if session is None:
             raise NotComparable(
@@ -215,38 +229,14 @@ class Files:
             await asyncio.to_thread(session.close)
         return to
 
-    async def _snapshot(self, generation: int, partition: int, wanted: str, to: Path) -> Path:
-        folder = self._shelf.snapshots(generation)
-        try:
-            async with asyncio.timeout(SNAPSHOT_S):
-                while True:
-                    for one in await asyncio.to_thread(snapshots_of, folder, partition):
-                        if one.wanted == wanted:
-                            await asyncio.to_thread(restore, one, to)
-                            await asyncio.to_thread(delete, one)
-                            return to
-                    await asyncio.sleep(_LOOK_S)
-        except (TimeoutError, BrokenSnapshot) as error:
-            raise NotComparable(
-                f"The projector of partition {partition} has written no snapshot into {self._plan.snapshot_dir}: this command "
-                "needs its STREAMKIT_SNAPSHOT_DIR."
-            ) from error
-
     async def _level(self, partition: int, a: Path, b: Path) -> int:
         """Fold the one that is behind to where the other is."""
-        at = {path: await asyncio.to_thread(self._folded_to, path, partition) for path in (a, b)}
+        at = {path: await asyncio.to_thread(position_of, path, self._log.log_id, partition) for path in (a, b)}
         until = max(at.values())
         for path, position in at.items():
             if position < until:
                 await self._fold(path, partition, until)
         return until
-
-    def _folded_to(self, path: Path, partition: int) -> int:
-        session = open_file(path, log_id=self._log.log_id, partition=partition)
-        try:
-            return read_position(session)
-        finally:
-            session.close()
 
     async def _fold(self, path: Path, partition: int, until: int) -> None:
         session = await asyncio.to_thread(open_file, path, log_id=self._log.log_id, partition=partition)

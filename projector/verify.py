@@ -167,8 +167,7 @@ async def verify_partition(
     await _fold_anew(log, anew, served, models, frozenset(_position(one) for one in skipped), tell)
     found = await asyncio.to_thread(differences, served.path, anew, ROWS)
     now_foldable = [_position(one) for one in skipped if not one.redriven and await _can_fold(log, one.head, served)]
-    generation = int(served.path.parent.parent.name.removeprefix("generation-"))
-    return Verdict(served.partition, generation, served.position, found, sorted(now_foldable))
+    return Verdict(served.partition, served.generation, served.position, found, sorted(now_foldable))
 
 
 async def _fold_anew(
