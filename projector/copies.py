@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -22,13 +22,11 @@ from schemas.errors import Stop
 from schemas.event import utc_now
 from streamkit.log.events import control_record
 from streamkit.log.protocol import CONTROL, EventLog
+from streamkit.transfer.exporting import Progress
 
 STALLED_S = 60.0
 """So long nothing comes of a snapshot before it is given up."""
 _LOOK_EVERY_S = 0.1
-
-Waiting = Callable[[str, int, int | None], None]
-"""Told what is waited for, how many bytes there are so far, and of how many (None: not known)."""
 
 
 class NoCopy(Stop):
@@ -36,9 +34,10 @@ class NoCopy(Stop):
 
 
 async def ask_for_copies(
-    log: EventLog, snapshot_dir: Path, partitions: Sequence[int], *, by: str, why: str, tell: Waiting
+    log: EventLog, snapshot_dir: Path, partitions: Sequence[int], *, by: str, why: str, tell: Progress
 ) -> dict[int, Snapshot]:
-    """Have every projector write a snapshot of what it serves, and wait for them. Whoever asks deletes them.
+    """Have every projector write a snapshot of what it serves, and wait for them; `tell` hears of how many bytes there are.
+    Whoever asks deletes them.
 
     Raises NoCopy when some do not come, LogUnavailable.
     """

@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from projector import answering
 from projector.run import Projector
 from schemas.errors import Retry
 from schemas.read_models import QUERIES
@@ -58,6 +59,7 @@ def add_routes(app: web.Application, projector: Projector, token: str, tenure: T
         ("POST", "/internal/v1/ask", port.ask),
         ("GET", "/internal/v1/positions", port.positions),
         ("GET", "/internal/v1/changes", port.changes),
+        ("GET", answering.PATH, port.generations),
     ):
         app.router.add_route(method, path, _guarded(handler, token))
     app.on_shutdown.append(port.stop)
@@ -171,6 +173,10 @@ class _ReadPort:
         finally:
             self._listeners.discard(queue)
         return response
+
+    async def generations(self, request: web.Request) -> web.StreamResponse:
+        """From which files is answered; `?digests=1`: with their digests."""
+        return _json(await answering.tell(self._projector, digests=request.query.get("digests") == "1"))
 
     def _may_answer(self, partition: int) -> bool:
         return self._projector.reads.owns(partition) and self._tenure.holds(partition)

@@ -1,4 +1,4 @@
-"""One partition of a new generation, folded in a process of its own: `python -m projector.rebuild_worker`.
+"""One partition of a new generation, folded in a process of its own (rebuild.py starts it).
 
 The order is a line on stdin, what was done a line on stdout after each batch. It gives way to everything else on the
 machine, and ends when stdin does: when whoever ordered it is gone.
@@ -161,7 +161,3 @@ def main() -> None:
     """The program."""
     telemetry.configure_logs()
     asyncio.run(run())
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,9 +38,7 @@ from streamkit.generations import Generations
 from streamkit.log.protocol import EVENTS, EventLog
 from streamkit.redrive import StillDead
 from streamkit.settings import Settings
-
-Tell = Callable[[str, int, int | None], None]
-"""Told what is done, how far it is, and how far it goes (None: not known)."""
+from streamkit.transfer.exporting import Progress
 
 ROWS = 100
 """Rows told of each table that differs."""
@@ -86,7 +84,7 @@ class Verdict(Struct, frozen=True):
 
 
 async def check(
-    log: EventLog, settings: Settings, failed: Sequence[tuple[LetterHead, bool]], runs: bool, by: str, tell: Tell
+    log: EventLog, settings: Settings, failed: Sequence[tuple[LetterHead, bool]], runs: bool, by: str, tell: Progress
 ) -> list[dict[str, Any]]:
     """What the command tells of every partition. `failed`: the dead letters `fold_failed`, and whether each was redriven;
     `runs`: whether a projector was seen, who is then asked for copies (else the closed files of the data folder are copied);
@@ -149,7 +147,7 @@ def _runs(pid: str) -> bool:
 
 
 async def verify_partition(
-    log: EventLog, served: Snapshot, scratch: Path, failed: Sequence[Failed], tell: Tell
+    log: EventLog, served: Snapshot, scratch: Path, failed: Sequence[Failed], tell: Progress
 ) -> Verdict:
     """Fold the partition's log into a file under `scratch`, and compare. `tell` is called on the event loop.
 
@@ -176,7 +174,7 @@ async def _fold_anew(
     served: Snapshot,
     models: Sequence[ReadModel],
     skipped: frozenset[int],
-    tell: Tell,
+    tell: Progress,
 ) -> None:
     session = await asyncio.to_thread(
         partial(open_file, path, log_id=log.log_id, partition=served.partition, models=models)

@@ -179,7 +179,6 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
     keys = keys_of(settings, create=True)
 
     async def start(stack: AsyncExitStack) -> str:
-        from projector.answering import add_generations_route
         from projector.read_port import add_routes
 
         parts = await open_parts(stack, settings, keys, watch, takes_deliveries=True)
@@ -190,7 +189,6 @@ def start_up(settings: Settings, place: Place, watch: Watch) -> Start:
         api.add_routes(app)
         ingest.add_routes(app)
         add_routes(app, projector, parts.token)
-        add_generations_route(app, projector, parts.token)
         reasons = (account_reasons(parts), soft_reasons(parts.soft), ingest.readiness, api.readiness, behind)
         health = Health(*reasons, ingest=ingest, projector=projector)
         return await _serve(stack, parts, app, place, health)
@@ -216,7 +214,6 @@ def _start_projector(settings: Settings, place: Place, watch: Watch) -> Start:
     keys = keys_of(settings, create=False)
 
     async def start(stack: AsyncExitStack) -> str:
-        from projector.answering import add_generations_route
         from projector.read_port import add_routes
 
         parts = await open_parts(stack, settings, keys, watch)
@@ -224,7 +221,6 @@ def _start_projector(settings: Settings, place: Place, watch: Watch) -> Start:
         projector, tenure, reasons = await _projector(stack, parts, watch, shares=shares)
         app = web.Application(client_max_size=1 << 20)
         add_routes(app, projector, parts.token, tenure)
-        add_generations_route(app, projector, parts.token)
         return await _serve(stack, parts, app, place, Health(soft_reasons(parts.soft), reasons, projector=projector))
 
     return start
