@@ -16,10 +16,11 @@ from msgspec import Struct
 
 from projector.fold import Folded, Staged, fold, fold_staged, read_position
 from projector.poison import Records, Run
+from projector.recipes import read_models
 from projector.session import ENVIRONMENT, Session
 from projector.stager import Stager
 from projector.staging import BadRecord
-from schemas.read_models import READ_MODELS, SETTLED_EVERY, ReadModel
+from schemas.read_models import SETTLED_EVERY, ReadModel
 from streamkit.log.protocol import EVENTS, EventLog
 
 T = TypeVar("T")
@@ -44,11 +45,11 @@ async def fold_until(
     until: int,
     progress: Callable[[Folded], None],
     stop: asyncio.Event,
-    models: Sequence[ReadModel] = READ_MODELS,
     passed_over: Collection[int] = (),
 ) -> int:
     """Fold the records before position `until` into the session's file, from the file's own position on; where it stands
-    then: at `until`, or before it when `stop` was set. Those at the positions `passed_over` leave no trace.
+    then: at `until`, or before it when `stop` was set. Those at the positions `passed_over` leave no trace. The models are
+    those that the file keeps.
 
     `progress` is called on the event loop after each commit. A record that cannot be folded is passed over: it is a dead
     letter since the live fold met it. Whatever ends this (an error, kill -9), calling it again goes on from the last commit.
@@ -59,7 +60,7 @@ async def fold_until(
     """
     lane = _Lane(log, session, partition, until, passed_over)
     failures = Run(partition)
-    position = await _in_thread(read_position, session)
+    position, models = await _in_thread(read_position, session), await _in_thread(read_models, session)
     ready: asyncio.Task[_Batch] | None = None
     try:
         await _in_thread(lane.open)

@@ -241,16 +241,8 @@ class Files:
     async def _fold(self, path: Path, partition: int, until: int) -> None:
         session = await asyncio.to_thread(open_file, path, log_id=self._log.log_id, partition=partition)
         try:
-            models = await asyncio.to_thread(read_models, session)
-            await fold_until(
-                self._log,
-                session,
-                partition,
-                until=until,
-                progress=lambda _: None,
-                stop=asyncio.Event(),
-                models=models,
-            )
+            stop = asyncio.Event()
+            await fold_until(self._log, session, partition, until=until, progress=lambda _: None, stop=stop)
         finally:
             await asyncio.to_thread(session.close)
 

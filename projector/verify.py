@@ -192,7 +192,6 @@ async def _fold_anew(
             until=served.position,
             progress=told,
             stop=asyncio.Event(),
-            models=models,
             passed_over=skipped,
         )
         if position < served.position:  # what lies between is no record
