@@ -46,16 +46,6 @@ class Lag(Struct, frozen=True):
     unsure: str | None = None
 
     @property
-    def positions(self) -> dict[int, int]:
-        """The next position to fold, by partition."""
-        return {partition: one.position for partition, one in self.partitions.items()}
-
-    @property
-    def ends(self) -> dict[int, int]:
-        """The log's end, by partition."""
-        return {partition: one.end for partition, one in self.partitions.items()}
-
-    @property
     def lag_events(self) -> int:
         """Events not folded, in all."""
         return sum(one.lag_events for one in self.partitions.values())

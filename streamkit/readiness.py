@@ -18,10 +18,6 @@ BEHIND_S = 60.0
 
 class _Lag(Protocol):
     @property
-    def positions(self) -> Mapping[int, int]: ...
-    @property
-    def ends(self) -> Mapping[int, int]: ...
-    @property
     def lag_events(self) -> int: ...
     @property
     def lag_s(self) -> float: ...
@@ -73,12 +69,13 @@ class Health:
         if self._projector is not None:
             try:
                 lag = await self._projector.lag()
+                partitions = {str(partition): one for partition, one in lag.partitions.items()}
                 progress = Progress(
-                    {str(partition): position for partition, position in lag.positions.items()},
-                    {str(partition): end for partition, end in lag.ends.items()},
+                    {partition: one.position for partition, one in partitions.items()},
+                    {partition: one.end for partition, one in partitions.items()},
                     lag.lag_events,
                     lag.lag_s,
-                    {str(partition): one for partition, one in lag.partitions.items()},
+                    partitions,
                 )
             except Retry as away:
                 reasons.append(str(away))

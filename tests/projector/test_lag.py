@@ -83,7 +83,8 @@ async def test_while_the_log_is_away_it_is_told_by_the_ends_that_were_known(
     monkeypatch.setattr(log, "ends", away)
     lag = await projector.lag()
     assert (before.unsure, lag.unsure) == (None, "The log is away.")
-    assert (lag.lag_events, lag.ends) == (1, before.ends)
+    assert lag.lag_events == 1
+    assert [one.end for one in lag.partitions.values()] == [one.end for one in before.partitions.values()]
     assert lag.partitions[partition].lag_s >= before.lag_s
 
     async def never(*_: object, **__: object) -> None:

@@ -59,7 +59,7 @@ async def test_what_is_appended_becomes_visible(log: MemoryLog, projector: Proje
     position = await put(log, [gift(5), gift(7)])
     assert await kicks(projector, position) == 12
     lag = await projector.lag()
-    assert (lag.positions, lag.ends, lag.lag_events) == ({0: 2}, {0: 2}, 0)
+    assert (lag.partitions[0].position, lag.partitions[0].end, lag.lag_events) == (2, 2, 0)
 
 
 async def test_each_commit_is_announced_with_the_broadcasters_it_touched(log: MemoryLog, projector: Projector) -> None:
