@@ -21,24 +21,22 @@ from pathlib import Path
 
 import msgspec
 
-from bench.big_log import CHUNK, SEED_PATHS, TOKEN, register, wait_folded
+from bench.big_log import SEED_PATHS, TOKEN, register, wait_folded
 from bench.client import Client
 from bench.deployment import Deployment
-from bench.live_fold import events
 from bench.load import result_of
 from bench.processes import server
+from bench.rebuild import make_log
 from bench.report import Row, print_rows
 from projector.answering import PATH
 from schemas.control import GenerationPromoted
 from schemas.event import utc_now
 from streamkit.generations import Generations, tell
 from streamkit.keys import Keys
-from streamkit.log.protocol import EVENTS, Record
 from streamkit.log.sqlite import SqliteLog
 
 QUIET_S = 10.0
 CHANGES = 6
-_user = msgspec.json.Decoder(msgspec.defstruct("_User", [("user_id", int)]))
 
 
 def measure(scratch: Path, *, count: int) -> list[Row]:
@@ -47,7 +45,7 @@ def measure(scratch: Path, *, count: int) -> list[Row]:
     deployment.env |= {"STREAMKIT_INTERNAL_TOKEN": TOKEN, "STREAMKIT_PARTITIONS": "2"}
     keys = Keys.derive(base64.b64decode(deployment.env["STREAMKIT_SECRET_KEY"]), None)
     path = deployment.data_dir / "log.sqlite"
-    asyncio.run(_fill(path, count))
+    asyncio.run(make_log(path, count, partitions=2))
     credentials = itertools.cycle(asyncio.run(register(path, keys)))
     with server("streamkit", "up", "--port", "0", env=deployment.env) as up:
         wait_folded(up.port)
@@ -72,14 +70,6 @@ def measure(scratch: Path, *, count: int) -> list[Row]:
         Row("the longest, nothing beside it", "ms", usual, "told", True),
         Row(f"the longest across {CHANGES} changes of generation", "ms", longest, "≤ 50 more", longest - usual <= 50),
     ]
-
-
-async def _fill(path: Path, count: int) -> None:
-    log = await SqliteLog.open(path, partitions=2)
-    records = events(count, broadcasters=1_000, viewers=50_000)
-    while chunk := list(itertools.islice(records, CHUNK)):
-        await log.append(EVENTS, [Record(str(_user.decode(value).user_id), value) for value in chunk])  # type: ignore[attr-defined]
-    await log.close()
 
 
 def _asks(credentials: Iterator[Mapping[str, str]]) -> Iterator[tuple[str, Mapping[str, str]]]:

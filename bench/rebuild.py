@@ -56,9 +56,9 @@ class Rebuilt(Struct, frozen=True):
         return self.events / 10 / (self.tenths[tenth].seconds - before)
 
 
-async def make_log(path: Path, count: int) -> None:
+async def make_log(path: Path, count: int, *, partitions: int = 1) -> None:
     """A SQLite log with so many events."""
-    log = await SqliteLog.open(path)
+    log = await SqliteLog.open(path, partitions=partitions)
     records = events(count, viewers=50_000)
     while chunk := list(islice(records, CHUNK)):
         keyed = [Record(key=str(_user.decode(value).user_id), value=value) for value in chunk]  # type: ignore[attr-defined]
