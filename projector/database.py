@@ -168,7 +168,7 @@ class Database:
 
     `models` are those it is folded by, and `is_current` says whether they are of the build's versions, once it is open."""
 
-    def __init__(self, path: Path, *, log_id: str, partition: int, readers: int = READERS) -> None:
+    def __init__(self, path: Path, *, log_id: str, partition: int) -> None:
         self.path = path
         self.partition = partition
         self.models: Sequence[ReadModel] = READ_MODELS
@@ -178,9 +178,8 @@ class Database:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"fold-{partition}")
         self._stagers = ThreadPoolExecutor(1, thread_name_prefix=f"stage-{partition}")
         self._stager: Stager | None = None
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"read-{partition}")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"read-{partition}")
         self._cursors: queue.SimpleQueue[Session] = queue.SimpleQueue()
-        self._reader_count = readers
         self._aside = Aside(f"aside-{partition}")
 
     async def open(self) -> None:
@@ -192,7 +191,7 @@ class Database:
         found = read_models(self._session)
         self.is_current = versions_of(found) == versions_of(READ_MODELS)
         self.models = READ_MODELS if self.is_current else found
-        for _ in range(self._reader_count):
+        for _ in range(READERS):
             cursor = self._session.cursor()
             cursor.execute("SET TimeZone = 'UTC'")
             self._cursors.put(cursor)
@@ -246,12 +245,7 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._reopen)
 
     def _reopen(self) -> None:
-        self._aside.end()
-        if self._session is not None:  # None: it was closed before and could not be opened
-            for _ in range(self._reader_count):
-                self._cursors.get().close()
-            session, self._session = self._session, None
-            self._close_session(session)
+        self._close_file()
         self._open()
 
     async def set_aside(self, reason: str) -> None:
@@ -259,13 +253,17 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._set_aside, reason)
 
     def _set_aside(self, reason: str) -> None:
-        self._aside.end()
-        for _ in range(self._reader_count):
-            self._cursors.get().close()
-        assert self._session is not None, "open() comes first"
-        self._close_session(self._session)
+        self._close_file()
         _delete(self.path, reason)
         self._open()
+
+    def _close_file(self) -> None:
+        self._aside.end()
+        if self._session is not None:  # None: it was closed before and could not be opened
+            for _ in range(READERS):
+                self._cursors.get().close()
+            session, self._session = self._session, None
+            self._close_session(session)
 
     async def close(self) -> None:
         """Let running work finish (what runs `beside` is cut short), then release file and threads; idempotent."""

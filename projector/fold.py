@@ -39,7 +39,7 @@ WHERE position = $2
 """
 
 
-def create_tables(session: Session, models: Sequence[ReadModel] = READ_MODELS) -> None:
+def create_tables(session: Session, models: Sequence[ReadModel]) -> None:
     """Make every table of an empty file, and for each one that events give rows to its view with the recent ones."""
     for tables in (TABLES, seen.TABLES, staging.TABLES, *(model.tables for model in models if model.tables)):
         session.execute_once(tables)
