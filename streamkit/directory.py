@@ -312,24 +312,18 @@ class Directory:
                 callback()
         return effects
 
-    async def follow(self, log: EventLog, *, stop: asyncio.Event) -> None:
-        """Keep up with the control topic until `stop` is set. The room runs it as a task of its own.
+    async def follow(self, log: EventLog) -> None:
+        """Keep up with the control topic until cancelled. The room runs it as a task of its own.
 
         While the log is unavailable the directory stays as it is, and the reading is tried again, every 5 s at last.
         Raises LogClosed. Cancellation loses nothing.
         """
         self._log = log
-        stopped = asyncio.create_task(stop.wait())
-        following = asyncio.create_task(self._follow(log))
         try:
-            await asyncio.wait((stopped, following), return_when=asyncio.FIRST_COMPLETED)
-            if following.done():
-                following.result()
+            await self._follow(log)
         finally:
             self._log = None
-            stopped.cancel()
-            following.cancel()
-            await asyncio.gather(stopped, following, *self._refreshes, return_exceptions=True)
+            await asyncio.gather(*self._refreshes, return_exceptions=True)
 
     async def _follow(self, log: EventLog) -> None:
         pause_s = _RETRY_FIRST_S

@@ -5,7 +5,6 @@ What may not live here: anything that knows a room.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -78,7 +77,7 @@ async def open_parts(
     if settings.sandbox and takes_deliveries and not late:
         await directory.catch_up(log)
         await register_sandbox(log, directory)
-    watch.start(stack, "directory", directory.follow(log, stop=asyncio.Event()))
+    watch.start(stack, "directory", directory.follow(log))
     if not late:
         await directory.ready()
     soft = await open_soft_state(settings.redis_url, log.log_id)

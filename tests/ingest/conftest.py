@@ -68,7 +68,6 @@ class Ingest:
         self.server: Server
         self.room: IngestRoom
         self.session: aiohttp.ClientSession
-        self._stop = asyncio.Event()
 
     async def start(self, *, rate_limit: float = 0.0, cors_origins: Sequence[str] = ("*",), **settings: Any) -> None:
         """Serve a room made with `settings`."""
@@ -80,7 +79,7 @@ class Ingest:
             "kick_webhook_token": None,
             "dead_letter_max_bytes": 1 << 20,
         }
-        self._following = asyncio.create_task(self.directory.follow(self.log, stop=self._stop))
+        self._following = asyncio.create_task(self.directory.follow(self.log))
         await self.directory.ready()
         self.room = IngestRoom(self.log, self.directory, self.soft, front, **defaults | settings)
         await self.room.start()
@@ -96,8 +95,8 @@ class Ingest:
         await asyncio.gather(self._draining, return_exceptions=True)
         await self.room.close()
         await self.soft.close()
-        self._stop.set()
-        await self._following
+        self._following.cancel()
+        await asyncio.wait({self._following})
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str] | list[tuple[str, str]]) -> Answered:
         """Deliver `body`."""

@@ -278,9 +278,9 @@ async def test_wrong_triples_cost_the_log_at_most_twenty_readings_a_second() -> 
             Counting.asked += 1
             return await super().ends(topic)
 
-    log, directory, stop = Counting(), Directory(), asyncio.Event()
+    log, directory = Counting(), Directory()
     await log.append(CONTROL, [Record("user:1", encode_control(BroadcasterRegistered(at=START, user_id=1, name="N")))])
-    task = asyncio.create_task(directory.follow(log, stop=stop))
+    task = asyncio.create_task(directory.follow(log))
     await directory.ready()
     credentials = Credentials(directory, KEYS)
     before, loop = Counting.asked, asyncio.get_running_loop()
@@ -289,6 +289,6 @@ async def test_wrong_triples_cost_the_log_at_most_twenty_readings_a_second() -> 
     answers = await asyncio.gather(*attempts, return_exceptions=True)
     assert all(isinstance(answer, Problem) and answer.code == "invalid_credentials" for answer in answers)
     assert Counting.asked - before <= 1 + (loop.time() - started) * 20
-    stop.set()
-    await task
+    task.cancel()
+    await asyncio.wait({task})
     await log.close()

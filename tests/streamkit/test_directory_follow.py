@@ -23,15 +23,15 @@ from tests.streamkit.control_records import append, client, connected, registere
 
 @asynccontextmanager
 async def following(log: EventLog) -> AsyncIterator[Directory]:
-    directory, stop = Directory(), asyncio.Event()
-    task = asyncio.create_task(directory.follow(log, stop=stop))
+    directory = Directory()
+    task = asyncio.create_task(directory.follow(log))
     try:
         async with asyncio.timeout(5):
             await directory.ready()
         yield directory
     finally:
-        stop.set()
-        await task
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def until_version(directory: Directory, version: int) -> None:
@@ -98,7 +98,7 @@ async def test_a_log_that_is_away_leaves_the_directory_as_it_is(monkeypatch: pyt
     await log.close()
 
 
-async def test_stop_ends_a_follow_that_waits() -> None:
+async def test_a_follow_that_waits_ends_at_once() -> None:
     log = MemoryLog()
     started = time.monotonic()
     async with following(log):

@@ -57,12 +57,11 @@ class Process:
             configured=configured_platforms(settings),
             now=world.platforms.clock,
         )
-        self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Follow both topics."""
-        self._tasks = [asyncio.create_task(self.directory.follow(self.log, stop=self._stop))]
+        self._tasks = [asyncio.create_task(self.directory.follow(self.log))]
         await self.directory.ready()
         await self.tokens.start()
         self._tasks.append(asyncio.create_task(self.vault.follow()))
