@@ -1,8 +1,4 @@
-"""The command "update my stream's title and category": its body, checked.
-
-No platform can be connected for writing yet, so the command ends in 409 after the checks; what a platform answers
-comes with the connection.
-"""
+"""The command "update my stream's title and category": its body, checked. What may not live here: carrying it out."""
 
 from __future__ import annotations
 

@@ -112,18 +112,17 @@ class Listener:
         try:
             await self._do(self._session.start(loop.time()))
             while self._turned_away is None:
-                arrived = await self._next(loop)
+                arrived = await self._next()
                 await self._do(self._told(arrived, loop.time()))
                 self._session.waits(loop.time())
             raise self._turned_away
         finally:
             await self._stop()
 
-    async def _next(self, loop: asyncio.AbstractEventLoop) -> _Arrived | _Ended | _SubscribingDone | None:
+    async def _next(self) -> _Arrived | _Ended | _SubscribingDone | None:
         """What comes next; None when time has passed."""
-        due_at = self._session.due_at()
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(due_at):
+            async with asyncio.timeout_at(self._session.due_at()):
                 return await self._inbox.get()
         return None
 

@@ -6,7 +6,7 @@ What may not live here: what the work is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ class Rounds:
         self,
         leases: Leases,
         every_s: int,
-        look: Callable[[datetime], Awaitable[None]],
+        look: Callable[[datetime], Coroutine[Any, Any, None]],
         matter: Callable[[], Hashable],
     ) -> None:
         self._leases = leases
@@ -56,7 +56,7 @@ class Rounds:
                 now = int(at.timestamp()) // self._every_s
                 if self.leads and work is None and (now != last or self._wake.is_set()):
                     self._wake.clear()
-                    last, work = now, asyncio.create_task(_done(self._look(at)), name="a round of polls")
+                    last, work = now, asyncio.create_task(self._look(at), name="a round of polls")
                 await self._rest(work)
                 if work is not None and work.done():
                     work.result()
@@ -83,7 +83,3 @@ async def until_done_or_woken(work: asyncio.Task[Any] | None, wake: asyncio.Even
         if work is None:
             waiter.cancel()
             await asyncio.wait([waiter])
-
-
-async def _done(looking: Awaitable[None]) -> None:
-    await looking

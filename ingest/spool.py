@@ -48,7 +48,6 @@ class Spool:
         self._filled = asyncio.Event()
         self.events = 0
         self.bytes = 0
-        self.is_full = False
 
     async def start(self) -> None:
         """Learn what the file holds already. Raises LogUnavailable."""
@@ -64,8 +63,7 @@ class Spool:
         Raises LogUnavailable when the spool is full or its disk takes nothing: then none is kept.
         """
         size = sum(len(record.value) + _ROW_BYTES for record in records)
-        self.is_full = self.bytes + size > self._max_bytes
-        if self.is_full:
+        if self.bytes + size > self._max_bytes:
             raise LogUnavailable(
                 "The event log is away and the spool is full: bring the log back, or raise STREAMKIT_SPOOL_MAX_BYTES.",
                 FULL_RETRY_AFTER_S,
@@ -124,7 +122,6 @@ class Spool:
         else:
             self._filled.clear()
             self._oldest_at = None
-            self.is_full = False
 
 
 def _received_at(value: bytes) -> datetime | None:
