@@ -34,7 +34,7 @@ format: .venv/.installed-dev ## Rewrite the code in the house format
 	@$(BIN)/ruff check --fix .
 
 bench: .venv/.installed-dev ## The numbers of docs/performance.md, into bench/results.json (BENCH_QUICK=1: under a minute)
-	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+	@$(BIN)/python bench/run.py
 
 chaos: .venv/.installed-dev ## Kill, pause and slow everything at random, then check every number (ROUNDS=3 SEED=1 KIND=kafka)
 	@$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),3) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
 from projector.answers import answer
 from projector.database import open_file
 from projector.fold import Folded as Commit
@@ -81,8 +79,3 @@ class Folded:
 def fold(events: Sequence[Event | bytes], *, path: Path, batches: Sequence[int] | None = None) -> Folded:
     """A new file at `path` with these events folded; see `Folded.more`."""
     return Folded(path).more(events, batches=batches)
-
-
-def row_dict(row: Struct) -> dict[str, Any]:
-    """A row as a dict, for readable assertions."""
-    return {name: getattr(row, name) for name in row.__struct_fields__}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -232,7 +231,7 @@ async def test_what_failed_may_be_sent_again_under_its_key(desk: Desk) -> None:
     assert (await desk.change("Once", key="k")).title == "Once"
 
 
-async def test_another_process_knows_the_key(desk: Desk, world: World, redis_url: str, tmp_path: Path) -> None:
+async def test_another_process_knows_the_key(desk: Desk, world: World, redis_url: str) -> None:
     from streamkit.redis import open_soft_state
 
     softs = [await open_soft_state(redis_url, world.log.log_id) for _ in range(2)]

@@ -106,7 +106,7 @@ async def test_a_key_in_the_settings_is_never_refetched(endpoint: Endpoint, kick
     await keys.close()
 
 
-async def test_forged_traffic_asks_at_most_once_a_minute(endpoint: Endpoint, kick_signer: KickSigner) -> None:
+async def test_forged_traffic_asks_at_most_once_a_minute(endpoint: Endpoint) -> None:
     clock = Clock()
     keys = KickKeys(None, endpoint.url, monotonic=clock)
     forged = delivery(KickSigner())

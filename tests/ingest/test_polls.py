@@ -143,7 +143,7 @@ async def test_tokens_that_are_refused_are_renewed_and_it_is_asked_once_more(
     assert len(await streams(world, "twitch")) == 1
 
 
-async def test_a_round_looks_when_it_begins_and_when_somebody_connects(world: World, ingest: Ingest) -> None:
+async def test_a_round_looks_when_it_begins_and_when_somebody_connects(ingest: Ingest) -> None:
     looks: list[datetime] = []
 
     async def look(at: datetime) -> None:

@@ -124,7 +124,7 @@ async def test_before_records_that_do_not_say_when_they_came_the_next_that_does_
     assert AGE_S <= lag.lag_s < AGE_S + 60.0
 
 
-async def test_a_partition_that_went_elsewhere_is_told_of_no_more(log: MemoryLog, projector: Projector) -> None:
+async def test_a_partition_that_went_elsewhere_is_told_of_no_more(projector: Projector) -> None:
     def told() -> list[float | None]:
         return [REGISTRY.get_sample_value("streamkit_fold_lag_events", {"partition": p}) for p in ("0", "1")]
 

@@ -294,7 +294,7 @@ async def test_a_log_that_lost_its_tail_is_folded_anew(tmp_path: Path, kept: int
         await log.close()
 
 
-async def test_closing_releases_those_who_wait(log: MemoryLog, projector: Projector) -> None:
+async def test_closing_releases_those_who_wait(projector: Projector) -> None:
     asking = asyncio.create_task(projector.reads.ask(USER, [SUMMARY], min_position=9, wait_s=DEADLINE_S))
     await asyncio.sleep(0)
     await projector.close()
@@ -327,9 +327,7 @@ async def test_a_partition_answers_from_another_file_once_that_has_its_position(
     assert projector._folds[0].file.path.parent.name == "2"
 
 
-async def test_a_file_that_cannot_get_there_is_not_switched_to(
-    log: MemoryLog, projector: Projector, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_that_cannot_get_there_is_not_switched_to(log: MemoryLog, projector: Projector) -> None:
     position = await put(log, [gift(5)])
     assert await kicks(projector, position) == 5
     other = await _beside(log, projector)

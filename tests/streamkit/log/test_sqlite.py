@@ -162,7 +162,7 @@ async def test_a_queue_gives_its_room_back(log: SqliteLog, path: Path) -> None:
     assert os.stat(path).st_size < 1_000_000
 
 
-async def test_sizes_are_shares_of_the_file(log: SqliteLog, path: Path) -> None:
+async def test_sizes_are_shares_of_the_file(log: SqliteLog) -> None:
     await log.append(EVENTS, [Record("1", b"x" * 1000)] * 900)
     await log.append(CONTROL, [Record("1", b"x" * 1000)] * 100)
     sizes = {info.topic: info.size_bytes or 0 for info in await log.info()}

@@ -109,7 +109,7 @@ async def test_every_renewal_goes_on_from_the_newest_refresh_token(
 
 
 async def test_two_processes_refresh_at_once_without_redis(
-    world: World, process: Process, platforms: Platforms, monkeypatch: pytest.MonkeyPatch
+    world: World, process: Process, platforms: Platforms
 ) -> None:
     """Even where a platform takes a refresh token once only: who is refused finds what the other got."""
     platforms.kick.grants.change_rules(rotated_good_s=0)
@@ -220,7 +220,6 @@ async def test_a_revoked_grant_needs_reconnect_and_nobody_asks_again(
     platforms: Platforms,
     platform: PlatformName,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(module, "REFUSED_LOOK_S", 0.05)
     fake = platforms.kick if platform == "kick" else platforms.twitch
