@@ -10,12 +10,9 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
-
-from schemas.control import AwareTime
 from schemas.dead_letter import DeadLetter, encode_dead_letter
-from schemas.errors import UNREADABLE, LogUnavailable
-from schemas.event import utc_now
+from schemas.errors import LogUnavailable
+from schemas.event import received_at, utc_now
 from streamkit import telemetry
 from streamkit.health import Spooled
 from streamkit.log.protocol import EVENTS, Batch, Record
@@ -27,8 +24,6 @@ _WAIT_S = 0.5
 
 UNJUDGED = "unjudged"
 """The key of a delivery that is no event yet; an event's is its user_id, as on the log."""
-
-_received = msgspec.json.Decoder(msgspec.defstruct("_Received", [("received_at", AwareTime)]))
 
 
 def unjudged(letter: DeadLetter) -> Record:
@@ -92,7 +87,7 @@ class Spool:
         """The oldest records, in the order they came; empty when there are none. Raises LogUnavailable, LogClosed."""
         batch = await self._file.read(EVENTS, 0, 0, limit=limit, wait_s=_WAIT_S if self._putting else 0.0)
         if batch.values:
-            self._oldest_at = _received_at(batch.values[0]) or self._oldest_at
+            self._oldest_at = received_at(batch.values[0]) or self._oldest_at
         elif not self._putting:
             self._add(-self.events, 0)
         return batch
@@ -122,11 +117,3 @@ class Spool:
         else:
             self._filled.clear()
             self._oldest_at = None
-
-
-def _received_at(value: bytes) -> datetime | None:
-    try:
-        received: datetime = _received.decode(value).received_at  # type: ignore[attr-defined]
-    except UNREADABLE:
-        return None
-    return received

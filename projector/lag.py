@@ -14,9 +14,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from projector.database import generation_of, size_of
-from projector.partition import PartitionFold, received_at
+from projector.partition import PartitionFold
 from schemas.errors import LogUnavailable, Retry
-from schemas.event import utc_now
+from schemas.event import received_at, utc_now
 from streamkit import telemetry
 from streamkit.health import PartitionLag
 from streamkit.log.protocol import EVENTS, EventLog

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 import duckdb
-import msgspec
 from msgspec import Struct
 
 from projector.database import Database, FileInUse
@@ -30,8 +29,8 @@ from projector.fold import (
 from projector.poison import PartitionStopped, Records, Run, dead_letter
 from projector.session import ENVIRONMENT, Session
 from projector.staging import BadRecord
-from schemas.control import AwareTime
-from schemas.errors import UNREADABLE, LogClosed, Retry
+from schemas.errors import LogClosed, Retry
+from schemas.event import received_at
 from streamkit import telemetry
 from streamkit.log.protocol import DEAD_LETTERS, EVENTS, EventLog
 
@@ -44,8 +43,6 @@ PAUSE_FOR_WORK = 3.0
 LONGEST_BACKOFF_S = 5.0
 PATIENCE_S = 10.0
 _LOOK_S = 0.1
-
-_received = msgspec.json.Decoder(msgspec.defstruct("_Received", [("received_at", AwareTime)]))
 
 
 class _Hand(Struct, frozen=True):
@@ -290,12 +287,3 @@ class PartitionFold:
     async def _reopen(self) -> None:
         await self.file.reopen()
         self.position = await self.file.write(read_position)
-
-
-def received_at(value: bytes) -> datetime | None:
-    """When the event was received; None when its record does not say."""
-    try:
-        received: datetime = _received.decode(value).received_at  # type: ignore[attr-defined]
-    except UNREADABLE:
-        return None
-    return received

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from schemas.control import AwareTime
+from schemas.errors import UNREADABLE
 from schemas.kinds import KIND_STRUCTS, KindData, Viewer
 
 SCHEMA_VERSION = 2
@@ -71,6 +73,7 @@ UPCASTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _v1_to_v2
 
 _encoder = msgspec.json.Encoder()
 _head = msgspec.json.Decoder(EventHead)
+_received = msgspec.json.Decoder(msgspec.defstruct("_Received", [("received_at", AwareTime)]))
 _version = msgspec.json.Decoder(msgspec.defstruct("_Version", [("schema_version", int)]))
 _envelope = msgspec.json.Decoder(_Envelope)
 _data_decoders = {kind: msgspec.json.Decoder(struct) for kind, struct in KIND_STRUCTS.items()}
@@ -132,6 +135,15 @@ def decode_event(value: bytes) -> Event:
 def decode_event_head(value: bytes) -> EventHead:
     """The head alone, of an event of any schema version. Raises one of UNREADABLE (schemas/errors.py)."""
     return _head.decode(value)
+
+
+def received_at(value: bytes) -> datetime | None:
+    """When the event of a record was received; None when it does not say."""
+    try:
+        received: datetime = _received.decode(value).received_at  # type: ignore[attr-defined]
+    except UNREADABLE:
+        return None
+    return received
 
 
 def utc_now() -> datetime:
