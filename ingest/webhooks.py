@@ -20,7 +20,7 @@ from ingest.receive import BODY_TIMEOUT_S, BadRequestBody, receive
 from ingest.refusals import Refusals
 from schemas.errors import LogClosed, Refuse, Retry
 from streamkit import telemetry
-from streamkit.connection import SERVER
+from streamkit.connection import SERVER, hang_up
 from streamkit.wire import DateHeader, Ready, is_plain
 
 POSITION_HEADER = "Streamkit-Position"
@@ -135,19 +135,12 @@ class Webhooks:
             if isinstance(refusal, BadRequestBody):
                 answer.force_close()
                 if refusal.status == 408:
-                    await _hang_up(request, answer)
+                    await hang_up(request, answer)
             return answer
         except (Retry, LogClosed) as error:
             telemetry.DELIVERIES.labels(platform, "unavailable").inc()
             retry_after_s = error.retry_after_s if isinstance(error, Retry) else 1
             return _problem(503, "unavailable", str(error), {"Retry-After": str(retry_after_s)})
-
-
-async def _hang_up(request: web.Request, answer: web.Response) -> None:
-    # aiohttp would wait for the rest of the body before it closes; from this sender it has been waited for already.
-    await answer.prepare(request)
-    await answer.write_eof()
-    request.protocol.force_close()
 
 
 def _problem(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -118,6 +118,14 @@ async def name_server(_request: web.Request, response: web.StreamResponse) -> No
     response.headers["Server"] = SERVER
 
 
+async def hang_up(request: web.Request, response: web.StreamResponse) -> None:
+    """Answer, and close at once. aiohttp would wait for the rest of the body before it closes; its sender has been waited
+    for already."""
+    await response.prepare(request)
+    await response.write_eof()
+    request.protocol.force_close()
+
+
 def _in_our_words(found: web.HTTPException, request: web.BaseRequest) -> web.StreamResponse:
     """An answer that aiohttp made, as the public API's failure; one that is none of these as it is."""
     match found:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from schemas.errors import LogClosed, Problem, Retry
 from streamkit import telemetry
+from streamkit.connection import hang_up
 from streamkit.cors import Cors
 from streamkit.credentials import Credentials, Principal
 from streamkit.envelope import credentials_of, problem_response, unavailable
@@ -77,7 +78,7 @@ class Front:
             else:
                 telemetry.API_REQUESTS.labels(name, str(response.status)).inc()
                 if response.status == 408:
-                    await _hang_up(request, response)
+                    await hang_up(request, response)
             seconds.observe(time.perf_counter() - started_s)
             return response
 
@@ -125,10 +126,3 @@ class Front:
 def _not_allowed(methods: tuple[str, ...]) -> Problem:
     allow = ", ".join(methods)
     return Problem(405, "method_not_allowed", f"This path takes {allow}.", headers={"Allow": allow})
-
-
-async def _hang_up(request: web.Request, response: web.StreamResponse) -> None:
-    # aiohttp would wait for the rest of the body before it closes; this sender has been waited for already.
-    await response.prepare(request)
-    await response.write_eof()
-    request.protocol.force_close()

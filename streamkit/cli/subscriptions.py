@@ -20,7 +20,7 @@ from streamkit.keys import keys_of
 from streamkit.log.protocol import EventLog
 from streamkit.platforms.connections import Connection
 from streamkit.platforms.kick import KickApi
-from streamkit.platforms.parts import configured_platforms, outgoing_of
+from streamkit.platforms.parts import configured_platforms, platforms_of
 from streamkit.platforms.scopes import twitch_uses_webhooks
 from streamkit.platforms.subscriptions import (
     PENDING,
@@ -36,7 +36,6 @@ from streamkit.platforms.subscriptions import (
 )
 from streamkit.platforms.tokens import Tokens
 from streamkit.platforms.twitch import TwitchApi
-from streamkit.platforms.vault import Vault
 from streamkit.settings import Settings
 
 T = TypeVar("T")
@@ -128,24 +127,21 @@ async def asking(settings: Settings) -> AsyncIterator[Asked]:
     """Open them for one command. BadSettings: no platform has an app."""
     from streamkit.redis import open_soft_state
 
-    configured = configured_platforms(settings)
-    if not configured:
+    if not configured_platforms(settings):
         raise BadSettings(
             "No platform has an app: set STREAMKIT_KICK_CLIENT_ID and STREAMKIT_KICK_CLIENT_SECRET, or those of Twitch."
         )
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(opened_log(settings, create=False))
-        keys = keys_of(settings, create=False)
-        directory, vault, outgoing = Directory(), Vault(log), outgoing_of(settings)
-        stack.push_async_callback(outgoing.close)
+        keys, directory = keys_of(settings, create=False), Directory()
         await directory.catch_up(log)
         soft = await open_soft_state(settings.redis_url, log.log_id)
         stack.push_async_callback(soft.close)
-        kick, twitch = KickApi(outgoing, settings), TwitchApi(outgoing, settings)
-        tokens = Tokens(vault, directory, soft, keys, kick=kick, twitch=twitch, configured=configured)
-        stack.push_async_callback(tokens.close)
-        await tokens.start()
-        yield Asked(settings, log, directory, tokens, kick, twitch)
+        platforms = platforms_of(settings, keys, log, directory, soft)
+        stack.push_async_callback(platforms.outgoing.close)
+        stack.push_async_callback(platforms.tokens.close)
+        await platforms.tokens.start()
+        yield Asked(settings, log, directory, platforms.tokens, platforms.kick, platforms.twitch)
 
 
 async def _kick(asked: Asked) -> list[Row]:

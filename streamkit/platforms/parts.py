@@ -51,6 +51,14 @@ def outgoing_of(settings: Settings) -> Outgoing:
     return Outgoing((settings.kick_api_url, settings.kick_auth_url, *twitch))
 
 
+def platforms_of(settings: Settings, keys: Keys, log: EventLog, directory: Directory, soft: SoftState) -> Platforms:
+    """All of it, not started."""
+    outgoing, configured = outgoing_of(settings), configured_platforms(settings)
+    kick, twitch = KickApi(outgoing, settings), TwitchApi(outgoing, settings)
+    tokens = Tokens(Vault(log), directory, soft, keys, kick=kick, twitch=twitch, configured=configured)
+    return Platforms(outgoing, kick, twitch, tokens)
+
+
 async def open_platforms(
     stack: AsyncExitStack,
     settings: Settings,
@@ -61,13 +69,10 @@ async def open_platforms(
     watch: Watch,
 ) -> Platforms:
     """Open them, to be closed with `stack`. A log that is away is read when it is back. Raises LogClosed."""
-    outgoing = outgoing_of(settings)
-    stack.push_async_callback(outgoing.close)
-    kick, twitch = KickApi(outgoing, settings), TwitchApi(outgoing, settings)
-    vault = Vault(log)
-    tokens = Tokens(vault, directory, soft, keys, kick=kick, twitch=twitch, configured=configured_platforms(settings))
+    platforms = platforms_of(settings, keys, log, directory, soft)
+    stack.push_async_callback(platforms.outgoing.close)
     with suppress(LogUnavailable):  # `follow` says so, and reads it later
-        await tokens.start()
-    watch.start(stack, "vault", vault.follow())
-    stack.push_async_callback(tokens.close)
-    return Platforms(outgoing, kick, twitch, tokens)
+        await platforms.tokens.start()
+    watch.start(stack, "vault", platforms.tokens.vault.follow())
+    stack.push_async_callback(platforms.tokens.close)
+    return platforms

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from schemas.control import PlatformName
+from streamkit.platforms.scopes import TWITCH_WEBHOOK_SCOPES
 from streamkit.settings import Settings
 
 PENDING: Final = "webhook_callback_verification_pending"
@@ -69,7 +70,6 @@ _TYPES: Final[dict[PlatformName, frozenset[str]]] = {
     "kick": frozenset(KICK_TYPES),
     "twitch": frozenset(each.type for each in TWITCH_TYPES),
 }
-_CHAT_BY_WEBHOOK: Final = ("user:bot", "channel:bot")
 
 Condition = tuple[tuple[str, str], ...]
 """(key, value), in the order of the keys."""
@@ -125,7 +125,7 @@ def missing_scopes(each: TwitchType, scopes: Collection[str], *, webhooks: bool)
     """What the streamer would have to grant for this type, and has not."""
     needed = [each.scope] if each.scope else []
     if webhooks and each.scope == "user:read:chat":
-        needed += _CHAT_BY_WEBHOOK
+        needed += TWITCH_WEBHOOK_SCOPES
     return [scope for scope in needed if scope not in scopes]
 
 
