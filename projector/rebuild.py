@@ -183,7 +183,9 @@ async def _start() -> asyncio.subprocess.Process:
     """In a process group of its own: Ctrl-C in a terminal is for this process, also while that one is being imported."""
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-c", _PROGRAM)
-    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, process_group=0))
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True)
+    )
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:  # asyncio would lose sight of the process
