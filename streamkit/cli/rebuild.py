@@ -42,7 +42,11 @@ def rebuild_command(rebuild: Rebuild, open_stock: OpenStock) -> click.Command:
 
     @click.command("rebuild")
     @click.option("--promote", is_flag=True, help="Answer from it when it is whole.")
-    @click.option("--workers", type=click.IntRange(1, 64), help="Partitions folded at a time [default: processors].")
+    @click.option(
+        "--workers",
+        type=click.IntRange(1, 64),
+        help="Partitions folded at a time [default: processors less one, at least 1].",
+    )
     @who_options
     @json_option
     def rebuild_(promote: bool, workers: int | None, who: Who, as_json: bool) -> None:
