@@ -181,7 +181,8 @@ class _Work:
 
 
 async def _start() -> asyncio.subprocess.Process:
-    """In a process group of its own: Ctrl-C in a terminal is for this process, also while that one is being imported."""
+    """In a session of its own (uvloop makes no process groups): Ctrl-C in a terminal is for this process, also while that one
+    is being imported."""
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-c", _PROGRAM)
     starting = asyncio.ensure_future(
